@@ -1,0 +1,1 @@
+//! JetStream: the log, append once, the partitioned reader, trace context

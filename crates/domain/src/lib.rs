@@ -1,0 +1,10 @@
+//! Baton's words, ids and rules. No I/O, no async, no clock: whatever is decided is decided here,
+//! from values to values, and tested without a runtime.
+
+pub mod derive;
+mod ids;
+pub mod message;
+pub mod session;
+pub mod settings;
+
+pub use ids::*;

@@ -1,0 +1,1 @@
+//! Redis: hot state, contacts, tokens, cursors

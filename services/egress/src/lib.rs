@@ -1,0 +1,1 @@
+//! Follows Salesforce replies, sends them to WhatsApp

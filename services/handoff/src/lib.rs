@@ -1,0 +1,1 @@
+//! Decides; opens Salesforce conversations and forwards the customer's messages

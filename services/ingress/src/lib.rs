@@ -1,0 +1,1 @@
+//! WhatsApp webhook in, log entry out
