@@ -1,1 +1,3 @@
-//! What the services say to one another: log entries and subjects
+//! What the services say to one another: log entries (protobuf) and their subjects.
+
+pub mod subjects;
