@@ -57,10 +57,15 @@ pub enum Content {
     Text(String),
     /// A kind that is not understood yet: named, with whatever words came along (a caption). The
     /// raw JSON stays in the log entry.
-    Other { kind: String, text: Option<String> },
+    Other {
+        kind: String,
+        text: Option<String>,
+    },
     /// Not something the customer said (a system notice, an echo, a `standby` copy): kept, shown
     /// in the timeline, acted on by nobody yet.
-    Notice { kind: String },
+    Notice {
+        kind: String,
+    },
 }
 
 impl Content {

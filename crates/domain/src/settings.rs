@@ -213,7 +213,9 @@ impl Settings {
             if integration.instance_url.scheme() != "https" {
                 say(field("instance_url"), "must start with https://");
             }
-            if !matches!(integration.instance_url.path(), "" | "/") || integration.instance_url.query().is_some() {
+            if !matches!(integration.instance_url.path(), "" | "/")
+                || integration.instance_url.query().is_some()
+            {
                 say(field("instance_url"), "must be a host only, without a path");
             }
             let name = &integration.es_developer_name;
@@ -230,7 +232,10 @@ impl Settings {
             match integration.messaging_url() {
                 Err(e) => say(field("messaging_url"), &e.problem),
                 Ok(url) if url.scheme() != "https" && !is_loopback(&url) => {
-                    say(field("messaging_url"), "must start with https:// (http is allowed on loopback only)");
+                    say(
+                        field("messaging_url"),
+                        "must start with https:// (http is allowed on loopback only)",
+                    );
                 }
                 Ok(_) => {}
             }

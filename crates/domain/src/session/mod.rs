@@ -1,0 +1,430 @@
+//! The session machine: what Baton does about everything that happens to a conversation.
+//!
+//! [`decide`] is pure and exhaustive. Its input is a fact from the log with its position and time;
+//! its answer is the new state and everything to be done. The answer is stored as one entry, so a
+//! crash between deciding and doing is repaired by doing it again: every effect has an id that
+//! derives from the decision ([`Cause`]), and repeating it changes nothing.
+//!
+//! ```text
+//!              customer asks for a person
+//!  Assistant ─────────────────────────────▶ Opening ──conversation created──▶ Waiting
+//!      ▲                                    (retries)                          │  ▲
+//!      │                                                         rep accepts   ▼  │ rerouted
+//!      └──────────── messaging session ended at Salesforce ─────────────── Live ⇄ Inactive
+//! ```
+//!
+//! Rules kept here and nowhere else:
+//! - Exactly one owner answers the customer. Each change of owner raises the *epoch*; an
+//!   assistant's answer carries the epoch it was asked under, and a stale one is dropped.
+//! - A participant who leaves ends nothing (transfers and conferences do that); only the end of
+//!   the messaging session brings the assistant back.
+//! - What a rep wrote is sent whatever the state.
+//! - A message that comes while a thread is opening waits for it.
+
+mod decide;
+#[cfg(test)]
+mod tests;
+
+pub use decide::decide;
+
+use crate::{
+    Cause, ContactId, ConversationKey, EntryId, Millis, PhoneNumberId, SendId, Seq, SessionId, ThreadId,
+    message::{Customer, InboundMessage},
+    settings::Policy,
+};
+
+/// What is known about a conversation after a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    pub number: PhoneNumberId,
+    /// As the latest message told it.
+    pub customer: Customer,
+    pub contact: Option<ContactId>,
+    pub session: Option<Session>,
+    /// Raised with every change of owner.
+    pub epoch: u32,
+    /// When the customer last wrote, by Meta's clock: the customer service window counts from it.
+    pub customer_wrote_at: Millis,
+    /// Set once the Salesforce conversation exists. It lives for ever; later handoffs open a new
+    /// messaging session in it.
+    pub thread_created: bool,
+    /// The messaging session that ended last: its late events concern nobody any more.
+    pub ended_session: Option<String>,
+    pub owner: Owner,
+}
+
+impl Conversation {
+    pub fn new(number: PhoneNumberId) -> Self {
+        Self {
+            number,
+            customer: Customer::default(),
+            contact: None,
+            session: None,
+            epoch: 0,
+            customer_wrote_at: 0,
+            thread_created: false,
+            ended_session: None,
+            owner: Owner::Assistant,
+        }
+    }
+
+    /// The Salesforce conversation whose events matter now.
+    pub fn followed_thread(&self) -> Option<(ThreadId, Cause)> {
+        match &self.owner {
+            Owner::Assistant => None,
+            Owner::Opening(opening) => Some((opening.thread, opening.follow)),
+            Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => {
+                Some((thread.id, thread.follow))
+            }
+        }
+    }
+
+    /// The Salesforce conversation of this person on this channel. Always the same one.
+    pub fn thread_id(key: &ConversationKey, contact: ContactId) -> ThreadId {
+        ThreadId(crate::derive::uuid("thread", &[key.as_bytes(), contact.0.as_bytes()]))
+    }
+}
+
+/// One episode of support.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub opened_at: Millis,
+    /// Where in the log it began: transcripts start here.
+    pub first: Seq,
+    /// How often it was handed to people.
+    pub handoffs: u32,
+    /// When people last gave it back; the assistant is told.
+    pub human_until: Option<Millis>,
+    /// Up to here reps have seen everything: the next transcript starts behind it.
+    pub shown_through: Seq,
+}
+
+/// Who answers the customer, and what that needs to remember.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    Assistant,
+    /// A thread is being opened; the customer's messages wait for it.
+    Opening(Opening),
+    /// In the Omni-Channel queue.
+    Waiting(Thread),
+    /// A rep is present.
+    Live(Thread),
+    /// The rep or a rule set the messaging session inactive; the customer's next message wakes it.
+    Inactive(Thread),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    pub thread: ThreadId,
+    /// The output that asked egress to follow the thread.
+    pub follow: Cause,
+    pub reason: String,
+    pub stage: Stage,
+    /// Failed tries to create the conversation.
+    pub failures: u32,
+    /// The transcript goes up to here …
+    pub transcript_through: Seq,
+    /// … and these messages came afterwards.
+    pub held: Option<Held>,
+    /// The customer was told that it takes longer.
+    pub told: bool,
+    pub patience: Cause,
+    /// What the event stream already showed, before our own call was answered.
+    pub rep_present: bool,
+    pub ended: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Egress brings the event stream up first: nothing that happens in the thread is missed.
+    Following,
+    /// The call that creates the conversation is under way.
+    Creating { call: Cause },
+    /// Salesforce could not be reached; this timer tries again.
+    Resting { timer: Cause },
+}
+
+/// A stretch of the log, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub from: Seq,
+    pub through: Seq,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    pub id: ThreadId,
+    pub follow: Cause,
+    /// Salesforce's time of the newest status: older ones arrive late and are ignored.
+    pub status_at: Millis,
+    /// The customer was told that nobody is available.
+    pub told_nobody: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    Inbound(InboundMessage),
+    Answered(Answered),
+    /// Egress follows the thread that `follow` asked for: its event stream is up.
+    Followed {
+        follow: Cause,
+    },
+    Called {
+        call: Cause,
+        result: CallResult,
+    },
+    Salesforce(SalesforceEvent),
+    Undelivered {
+        send: SendId,
+        reason: Undeliverable,
+        excerpt: String,
+    },
+    Fired {
+        timer: Cause,
+    },
+    Operator(Command),
+}
+
+/// The assistant's answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub ask: Cause,
+    pub epoch: u32,
+    pub answer: Answer,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum Answer {
+    Reply { text: String },
+    Handoff { reason: String },
+    Silence,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Reply { .. } => "Reply",
+            Self::Handoff { .. } => "Handoff",
+            Self::Silence => "Silence",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallResult {
+    Done,
+    /// Salesforce did not answer, or not now.
+    Unavailable,
+    /// Salesforce answered no: configuration must be mended; we keep trying, slowly.
+    Refused,
+}
+
+/// An event of a followed Salesforce conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SalesforceEvent {
+    pub thread: ThreadId,
+    pub entry: EntryId,
+    /// `transcriptedTimestamp`: Salesforce's clock.
+    pub at: Millis,
+    pub what: Happening,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// From a person.
+    RepWrote {
+        text: String,
+    },
+    /// From a bot or an automation in Salesforce: the customer sees it, ownership does not change.
+    BotWrote {
+        text: String,
+    },
+    RepJoined,
+    RepLeft,
+    Status {
+        status: MessagingSessionStatus,
+        session: String,
+    },
+    /// Routing failed: nobody available, after hours, or a misconfigured flow.
+    RoutingFailed,
+    /// The end user's side closed the conversation.
+    Closed,
+    /// Kept for the timeline only.
+    Other {
+        event: String,
+    },
+}
+
+impl std::fmt::Debug for Happening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RepWrote { .. } => f.write_str("RepWrote"),
+            Self::BotWrote { .. } => f.write_str("BotWrote"),
+            Self::RepJoined => f.write_str("RepJoined"),
+            Self::RepLeft => f.write_str("RepLeft"),
+            Self::Status { status, .. } => write!(f, "Status({status:?})"),
+            Self::RoutingFailed => f.write_str("RoutingFailed"),
+            Self::Closed => f.write_str("Closed"),
+            Self::Other { event } => write!(f, "Other({event})"),
+        }
+    }
+}
+
+/// `SessionStatusChanged.sessionStatus` (`miaw-api.md` §7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessagingSessionStatus {
+    Waiting,
+    Active,
+    Inactive,
+    Ended,
+    /// `New`, `Paused`, `Consent`, `Error`, and what is invented later.
+    Other,
+}
+
+/// Why a message did not reach the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undeliverable {
+    /// Outside the 24-hour customer service window (131047).
+    WindowClosed,
+    /// WhatsApp refused it, at once or later. `code` as in Meta's error table.
+    Refused { code: i32 },
+    /// Sent twice without an answer or a receipt: it may or may not have arrived.
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    HandOff,
+    GiveBack,
+}
+
+/// Something to do. Its id is a [`Cause`]: the answered fact and the place in this list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Egress: a text to the customer.
+    Send(Send),
+    /// Assistant: a question.
+    Ask(Ask),
+    /// Egress: keep the event stream of this thread up, and say so ([`Fact::Followed`]).
+    Follow { thread: ThreadId },
+    /// Egress: the thread is over.
+    Unfollow { thread: ThreadId },
+    /// Handoff: a call to Salesforce, before the conversation's next fact is looked at.
+    Call(Call),
+    /// The broker: [`Fact::Fired`] at this time.
+    Timer { at: Millis },
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Send {
+    pub id: SendId,
+    pub text: String,
+    pub origin: Origin,
+}
+
+impl std::fmt::Debug for Send {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Send").field("id", &self.id).field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Assistant,
+    Rep,
+    /// A bot or automation in Salesforce.
+    Bot,
+    /// Baton itself.
+    Notice,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ask {
+    pub epoch: u32,
+    pub text: String,
+    /// The customer waits for a person: only answer what is surely known.
+    pub helping: bool,
+    /// When people last gave this session back.
+    pub human_until: Option<Millis>,
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask")
+            .field("epoch", &self.epoch)
+            .field("helping", &self.helping)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Creates the conversation (or, where it exists, opens a new messaging session in it), then
+    /// sends the header and the transcript of `from..=through`. Answered by [`Fact::Called`].
+    Open {
+        thread: ThreadId,
+        session: SessionId,
+        reason: String,
+        from: Seq,
+        through: Seq,
+        again: bool,
+    },
+    /// The customer's messages in this stretch of the log.
+    Forward {
+        thread: ThreadId,
+        from: Seq,
+        through: Seq,
+    },
+    /// A line for the rep that the customer did not write.
+    Note {
+        thread: ThreadId,
+        text: String,
+    },
+    EndSession {
+        thread: ThreadId,
+    },
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open { thread, again, through, .. } => {
+                write!(f, "Open({thread}, through {through}, again {again})")
+            }
+            Self::Forward { thread, from, through } => write!(f, "Forward({thread}, {from}..={through})"),
+            Self::Note { thread, .. } => write!(f, "Note({thread})"),
+            Self::EndSession { thread } => write!(f, "EndSession({thread})"),
+        }
+    }
+}
+
+/// A fact with its place in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    pub seq: Seq,
+    /// When the log stored it: the only clock a decision knows.
+    pub time: Millis,
+}
+
+/// What a decision may know besides state and fact. Everything in it is fixed by the time the
+/// decision is stored, and the chain refuses a second decision on the same fact.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    pub key: ConversationKey,
+    /// The contact directory's answer for this fact's customer.
+    pub contact: ContactId,
+    pub policy: &'a Policy,
+    /// Both switches are on.
+    pub assistant_on: bool,
+    /// The channel has somewhere to hand off to.
+    pub has_team: bool,
+}
+
+/// The one answer to a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub state: Conversation,
+    pub outputs: Vec<Output>,
+}
