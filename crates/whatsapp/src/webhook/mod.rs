@@ -1,0 +1,526 @@
+//! Webhook payloads, read tolerantly: what is JSON and ours is never refused, and what is not
+//! understood is kept whole
+//! (<https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components>; §1.3, §2, §3).
+//!
+//! Ids and times come as strings or numbers, contacts in any order or not at all, phone numbers
+//! may be hidden, types and fields appear without notice. So every value is first taken as it
+//! stands, and looked into only where it is needed.
+
+mod content;
+mod identity;
+mod node;
+mod wire;
+
+use bytes::Bytes;
+use domain::{
+    Millis, PhoneNumberId, WabaId, Wamid,
+    message::{Content, Customer, InboundMessage},
+};
+
+/// The most events a body may hold. Meta sends up to 1,000 updates (§1.3); what is far above was
+/// not made by Meta, and would cost one log entry each.
+pub const MAX_EVENTS: usize = 10_000;
+
+/// One thing a webhook tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Message(Message),
+    Status(Status),
+    Other(Other),
+}
+
+/// Something that belongs to one conversation: a customer's message, or a notice (a system
+/// message, an echo, a `standby` copy), which [`Content::Notice`] marks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub waba: WabaId,
+    /// Notices that have no wamid of their own carry an empty one.
+    pub message: InboundMessage,
+    pub identity: Identity,
+    /// The message as Meta wrote it, JSON.
+    pub raw: Bytes,
+}
+
+/// What tells one message from another, however often each is delivered.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Its wamid.
+    Wamid,
+    /// This text. A notice must not take the name of the message it is about: a `standby` copy is
+    /// followed by the message itself when the conversation becomes ours (§1.4).
+    Text(String),
+}
+
+/// What became of a message that was sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Status {
+    pub waba: WabaId,
+    pub number: PhoneNumberId,
+    pub wamid: Wamid,
+    /// `sent`, `delivered`, `read`, `played`, `failed`, or whatever Meta invents.
+    pub status: String,
+    pub at: Millis,
+    /// `None` when the status names nobody: then only `opaque` or the wamid tell where it belongs.
+    pub customer: Option<Customer>,
+    /// `biz_opaque_callback_data`, as it was sent along; other senders put their own things there.
+    pub opaque: Option<String>,
+    pub problems: Vec<Problem>,
+    /// The status as Meta wrote it, JSON.
+    pub raw: Bytes,
+}
+
+/// An error inside an event (§2.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// 0 when the event has none that is a number.
+    pub code: i32,
+    pub title: String,
+}
+
+/// What belongs to no conversation, or to none that can be told: account events, calls, group
+/// traffic, messages without a sender.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Other {
+    pub waba: WabaId,
+    /// The webhook field.
+    pub field: String,
+    pub number: Option<PhoneNumberId>,
+    /// The field's `value` in Meta's shape, JSON, reduced to this event and what explains it.
+    pub raw: Bytes,
+}
+
+impl Event {
+    /// The business number it came in on, where it names one.
+    pub fn number(&self) -> Option<&PhoneNumberId> {
+        match self {
+            Self::Message(message) => Some(&message.message.number),
+            Self::Status(status) => Some(&status.number),
+            Self::Other(other) => other.number.as_ref(),
+        }
+    }
+
+    pub fn raw(&self) -> &Bytes {
+        match self {
+            Self::Message(message) => &message.raw,
+            Self::Status(status) => &status.raw,
+            Self::Other(other) => &other.raw,
+        }
+    }
+}
+
+impl Status {
+    /// For a status whose conversation cannot be told.
+    pub fn into_other(self) -> Other {
+        let number = node::quoted(self.number.as_str());
+        let raw = [
+            b"{\"metadata\":{\"phone_number_id\":",
+            number.as_bytes(),
+            b"},\"statuses\":[",
+            &self.raw,
+            b"]}",
+        ]
+        .concat()
+        .into();
+        Other { waba: self.waba, field: "messages".into(), number: Some(self.number), raw }
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message").field("content", &self.message.content).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Wamid => "Wamid",
+            Self::Text(_) => "Text(…)",
+        })
+    }
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status")
+            .field("status", &self.status)
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Other {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Other")
+            .field("field", &self.field)
+            .field("bytes", &self.raw.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a body gives no events. Says nothing of its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    #[error("the body is not JSON (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    /// JSON, but about another Meta product, or nothing we know.
+    #[error("the body's object is not whatsapp_business_account")]
+    NotOurs,
+    #[error("the body holds more than {MAX_EVENTS} events")]
+    TooMany,
+}
+
+/// Everything that `body` tells, in its order. `received_at` stands in for a timestamp that is
+/// missing or cannot be read.
+pub fn parse(body: &Bytes, received_at: Millis) -> Result<Vec<Event>, ParseError> {
+    let document: node::Node<'_> = serde_json::from_slice(body)
+        .map_err(|e| ParseError::NotJson { line: e.line(), column: e.column() })?;
+    let envelope = document.object::<wire::Envelope<'_>>().ok_or(ParseError::NotOurs)?;
+    if envelope.object.text().as_deref() != Some("whatsapp_business_account") {
+        return Err(ParseError::NotOurs);
+    }
+    let mut reader = Reader { body, received_at, events: Vec::new() };
+    for entry in envelope.entry.items_or_self() {
+        let Some(wire::Entry { id, changes }) = entry.object() else {
+            reader.whole(&WabaId::new(""), "", entry)?;
+            continue;
+        };
+        let waba = WabaId::new(id.text().unwrap_or_default());
+        for change in changes.items_or_self() {
+            let Some(wire::Change { field, value }) = change.object() else {
+                reader.whole(&waba, "", change)?;
+                continue;
+            };
+            reader.change(&waba, &field.text().unwrap_or_default(), value)?;
+        }
+    }
+    Ok(reader.events)
+}
+
+struct Reader<'a> {
+    body: &'a Bytes,
+    received_at: Millis,
+    events: Vec<Event>,
+}
+
+/// What all events of one `value` share.
+struct Scope<'s, 'a> {
+    waba: &'s WabaId,
+    field: &'s str,
+    metadata: node::Node<'a>,
+    number: Option<PhoneNumberId>,
+    contacts: identity::Contacts<'a>,
+    /// What kind of notice everything in here is; `None`: what customers said to us.
+    copy: Option<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    fn add(&mut self, event: Event) -> Result<(), ParseError> {
+        if self.events.len() >= MAX_EVENTS {
+            return Err(ParseError::TooMany);
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// Keeps a value that is not taken apart.
+    fn whole(&mut self, waba: &WabaId, field: &str, value: node::Node<'a>) -> Result<(), ParseError> {
+        let Some(raw) = value.bytes_in(self.body) else { return Ok(()) };
+        let number = value.object::<wire::Value<'_>>().and_then(|value| value.number());
+        self.add(Event::Other(Other { waba: waba.clone(), field: field.to_owned(), number, raw }))
+    }
+
+    fn change(&mut self, waba: &WabaId, field: &str, node: node::Node<'a>) -> Result<(), ParseError> {
+        let before = self.events.len();
+        if let Some(value) = node.object::<wire::Value<'a>>() {
+            self.value(waba, field, &value, node)?;
+        }
+        // Nothing in it that we know: account events, calls, groups, fields of the future.
+        if self.events.len() == before { self.whole(waba, field, node) } else { Ok(()) }
+    }
+
+    fn value(
+        &mut self,
+        waba: &WabaId,
+        field: &str,
+        value: &wire::Value<'a>,
+        node: node::Node<'a>,
+    ) -> Result<(), ParseError> {
+        let scope = |contacts: node::Node<'a>, updates: usize, copy| Scope {
+            waba,
+            field,
+            metadata: value.metadata,
+            number: value.number(),
+            contacts: identity::Contacts::new(contacts, updates),
+            copy,
+        };
+        match field {
+            "messages" => {
+                let (messages, statuses) = (value.messages.items(), value.statuses.items());
+                let scope = scope(value.contacts, messages.len() + statuses.len(), None);
+                self.messages(&scope, &messages)?;
+                self.statuses(&scope, &statuses)?;
+                if !(messages.is_empty() && statuses.is_empty()) {
+                    self.beside(&scope, value, messages.first())?;
+                }
+                Ok(())
+            }
+            // One level deeper (§13.2).
+            "standby" => {
+                let Some(standby) = value.standby.object::<wire::Value<'a>>() else { return Ok(()) };
+                let [messages, echoes, statuses] =
+                    [standby.messages, standby.message_echoes, standby.statuses].map(node::Node::items);
+                let updates = messages.len() + echoes.len() + statuses.len();
+                let scope = |copy| scope(standby.contacts, updates, Some(copy));
+                self.messages(&scope("standby"), &messages)?;
+                self.echoes(&scope("standby.echo"), &echoes)?;
+                self.statuses(&scope("standby.status"), &statuses)
+            }
+            "message_echoes" | "smb_message_echoes" => {
+                let echoes = value.message_echoes.items();
+                self.echoes(&scope(value.contacts, echoes.len(), Some("echo")), &echoes)
+            }
+            "messaging_handovers" => self.handover(waba, value, node),
+            "user_preferences" | "user_id_update" => {
+                let updates = [value.user_preferences, value.user_id_update].map(node::Node::items).concat();
+                let scope = scope(value.contacts, updates.len(), None);
+                updates.iter().try_for_each(|update| self.update(&scope, *update))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn messages(&mut self, scope: &Scope<'_, 'a>, messages: &[node::Node<'a>]) -> Result<(), ParseError> {
+        for node in messages {
+            let event = self.message(scope, *node);
+            let event = event.unwrap_or_else(|| self.part(scope, "messages", *node));
+            self.add(event)?;
+        }
+        Ok(())
+    }
+
+    /// `None`: no conversation of one customer can be told from it.
+    fn message(&self, scope: &Scope<'_, 'a>, node: node::Node<'a>) -> Option<Event> {
+        let wire = node.object::<wire::Message<'_>>()?;
+        // In a group the conversation is the group (§2.2); Baton has none of those yet.
+        if wire.group_id.text().is_some_and(|group| !group.is_empty()) {
+            return None;
+        }
+        let wamid = wire.id.filled()?;
+        let system = wire.system.object::<wire::System<'_>>();
+        let customer = identity::sender(&wire, system.as_ref(), &scope.contacts);
+        let kind = content::kind(&wire);
+        let (content, identity) = match (scope.copy, kind.as_str()) {
+            (Some(copy), _) => {
+                (Content::Notice { kind: copy.into() }, Identity::Text(format!("{copy}/{wamid}")))
+            }
+            (None, "system") => {
+                let named = system.and_then(|system| system.kind.filled());
+                let kind = named.map_or_else(|| kind.clone(), |named| content::cleaned(&named));
+                (Content::Notice { kind }, Identity::Wamid)
+            }
+            (None, _) => (content::of(&wire, kind), Identity::Wamid),
+        };
+        self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, node)
+    }
+
+    /// What somebody else sent in our name: the owner in the Business app (§2.7), or another
+    /// responder, with the request it made under `message` (§13.2).
+    fn echoes(&mut self, scope: &Scope<'_, 'a>, echoes: &[node::Node<'a>]) -> Result<(), ParseError> {
+        for node in echoes {
+            let event = node.object::<wire::Echo<'_>>().and_then(|wire| {
+                let wamid = wire.id.filled()?;
+                let sent = wire.message.object::<wire::Echoed<'_>>().unwrap_or_default();
+                let customer = identity::addressee(&wire, &sent, &scope.contacts);
+                let kind = scope.copy.unwrap_or("echo");
+                let identity = Identity::Text(format!("{kind}/{wamid}"));
+                let content = Content::Notice { kind: kind.into() };
+                self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, *node)
+            });
+            let event = event.unwrap_or_else(|| self.part(scope, "message_echoes", *node));
+            self.add(event)?;
+        }
+        Ok(())
+    }
+
+    fn statuses(&mut self, scope: &Scope<'_, 'a>, statuses: &[node::Node<'a>]) -> Result<(), ParseError> {
+        for node in statuses {
+            let event = self.status(scope, *node);
+            let event = event.unwrap_or_else(|| self.part(scope, "statuses", *node));
+            self.add(event)?;
+        }
+        Ok(())
+    }
+
+    fn status(&self, scope: &Scope<'_, 'a>, node: node::Node<'a>) -> Option<Event> {
+        let wire = node.object::<wire::Status<'_>>()?;
+        let wamid = wire.id.filled()?;
+        let status = wire.status.filled()?;
+        // Calls have statuses too, which must not touch a message's; a group's statuses come one
+        // per participant under one wamid (§2.7, §3).
+        let about_a_call = wire.kind.text().is_some_and(|kind| kind == "call");
+        let to_a_group = wire.recipient_type.text().is_some_and(|kind| kind == "group");
+        if about_a_call || to_a_group {
+            return None;
+        }
+        let customer = identity::recipient(&wire, &scope.contacts);
+        if let Some(copy) = scope.copy {
+            let identity = Identity::Text(format!("{copy}/{wamid}/{status}"));
+            let content = Content::Notice { kind: copy.into() };
+            return self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, node);
+        }
+        Some(Event::Status(Status {
+            waba: scope.waba.clone(),
+            number: scope.number.clone()?,
+            wamid: Wamid::new(wamid),
+            status: content::cleaned(&status),
+            at: self.time(wire.timestamp),
+            customer: customer.id().is_some().then_some(customer),
+            opaque: wire.biz_opaque_callback_data.filled().map(Into::into),
+            problems: wire.errors.items().into_iter().filter_map(problem).collect(),
+            raw: node.bytes_in(self.body)?,
+        }))
+    }
+
+    /// Keys of `value` that stand beside messages: what went wrong on Meta's side, and another
+    /// responder's summary (§2.6, §13.2).
+    fn beside(
+        &mut self,
+        scope: &Scope<'_, 'a>,
+        value: &wire::Value<'a>,
+        first: Option<&node::Node<'a>>,
+    ) -> Result<(), ParseError> {
+        for error in value.errors.items() {
+            let event = self.part(scope, "errors", error);
+            self.add(event)?;
+        }
+        if value.conversation_context.is_null() {
+            return Ok(());
+        }
+        let node = value.conversation_context;
+        let about = first.filter(|_| scope.contacts.one()).and_then(|first| {
+            let wire = first.object::<wire::Message<'_>>()?;
+            let identity = Identity::Text(format!("conversation_context/{}", wire.id.filled()?));
+            let customer = identity::sender(&wire, None, &scope.contacts);
+            let content = Content::Notice { kind: "conversation_context".into() };
+            self.in_conversation(scope, "".into(), wire.timestamp, customer, content, identity, node)
+        });
+        let event = about.unwrap_or_else(|| self.part(scope, "conversation_context", node));
+        self.add(event)
+    }
+
+    /// Another responder gave us the conversation or took it (§13.2). Has no `metadata`.
+    fn handover(
+        &mut self,
+        waba: &WabaId,
+        value: &wire::Value<'a>,
+        node: node::Node<'a>,
+    ) -> Result<(), ParseError> {
+        let Some(customer) =
+            value.sender.object::<wire::HandoverSender<'_>>().map(|sender| identity::hander(&sender))
+        else {
+            return Ok(());
+        };
+        let kind = value.kind.text().map_or_else(|| "handover".to_owned(), |kind| content::cleaned(&kind));
+        let id = customer.id().map(|id| id.as_str().to_owned()).unwrap_or_default();
+        let time = value.timestamp.text().unwrap_or_default();
+        let scope = Scope {
+            waba,
+            field: "messaging_handovers",
+            metadata: node::Node::default(),
+            number: value.number(),
+            contacts: identity::Contacts::default(),
+            copy: None,
+        };
+        let identity = Identity::Text(format!("handover/{kind}/{id}/{time}"));
+        let content = Content::Notice { kind };
+        let event =
+            self.in_conversation(&scope, "".into(), value.timestamp, customer, content, identity, node);
+        // Without a customer the value is kept whole by the caller.
+        event.map_or(Ok(()), |event| self.add(event))
+    }
+
+    /// A change of what a customer allows or is called (§2.7, §4.8).
+    fn update(&mut self, scope: &Scope<'_, 'a>, node: node::Node<'a>) -> Result<(), ParseError> {
+        let event = node.object::<wire::Update<'_>>().and_then(|wire| {
+            let customer = identity::updated(&wire, &scope.contacts);
+            let kind = content::cleaned(scope.field);
+            let identity = Identity::Text(format!("{kind}/{}", node.source()));
+            self.in_conversation(
+                scope,
+                "".into(),
+                wire.timestamp,
+                customer,
+                Content::Notice { kind },
+                identity,
+                node,
+            )
+        });
+        let event = event.unwrap_or_else(|| self.part(scope, scope.field, node));
+        self.add(event)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one argument per field of what it builds")]
+    fn in_conversation(
+        &self,
+        scope: &Scope<'_, 'a>,
+        wamid: std::borrow::Cow<'_, str>,
+        timestamp: node::Node<'_>,
+        customer: Customer,
+        content: Content,
+        identity: Identity,
+        raw: node::Node<'a>,
+    ) -> Option<Event> {
+        customer.id()?;
+        let message = InboundMessage {
+            number: scope.number.clone()?,
+            wamid: Wamid::new(wamid),
+            sent_at: self.time(timestamp),
+            customer,
+            content,
+        };
+        Some(Event::Message(Message {
+            waba: scope.waba.clone(),
+            message,
+            identity,
+            raw: raw.bytes_in(self.body)?,
+        }))
+    }
+
+    /// One element of an array of `value`, kept in a value of its own with its metadata.
+    fn part(&self, scope: &Scope<'_, 'a>, array: &str, node: node::Node<'a>) -> Event {
+        let contact = scope.contacts.of_element(node);
+        let contacts =
+            contact.map(|contact| format!("\"contacts\":[{}],", contact.source())).unwrap_or_default();
+        let metadata = match scope.metadata.is_null() {
+            true => String::new(),
+            false => format!("\"metadata\":{},", scope.metadata.source()),
+        };
+        let raw = format!("{{{metadata}{contacts}{}:[{}]}}", node::quoted(array), node.source());
+        let number = scope.number.clone();
+        Event::Other(Other {
+            waba: scope.waba.clone(),
+            field: scope.field.to_owned(),
+            number,
+            raw: raw.into(),
+        })
+    }
+
+    /// Seconds since the epoch, as a string or a number; one client saw milliseconds (§2.1).
+    fn time(&self, timestamp: node::Node<'_>) -> Millis {
+        /// The year 5138 in seconds, and 1973 in milliseconds.
+        const MILLISECONDS_FROM: i64 = 100_000_000_000;
+        match timestamp.integer() {
+            Some(seconds @ 1..MILLISECONDS_FROM) => seconds * 1000,
+            Some(millis @ MILLISECONDS_FROM..100_000_000_000_000) => millis,
+            Some(_) | None => self.received_at,
+        }
+    }
+}
+
+fn problem(node: node::Node<'_>) -> Option<Problem> {
+    let wire = node.object::<wire::Problem<'_>>()?;
+    let code = wire.code.integer().and_then(|code| i32::try_from(code).ok()).unwrap_or(0);
+    let title = wire.title.filled().or_else(|| wire.message.filled()).unwrap_or_default();
+    Some(Problem { code, title: title.chars().take(200).collect() })
+}

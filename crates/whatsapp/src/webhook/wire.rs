@@ -1,0 +1,163 @@
+//! Meta's JSON, key by key. Only what is read is named; everything else stays in the raw JSON
+//! that each event keeps. Left out on purpose: `messaging_product` (always `whatsapp`), `pricing`
+//! and `conversation` of statuses (informational, §3), `context`, `referral` and media ids of
+//! messages (read from the raw JSON by whoever learns those types).
+
+use domain::PhoneNumberId;
+use serde::Deserialize;
+
+use super::node::Node;
+
+macro_rules! wire {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct $name<'a> { $(#[serde(borrow)] $(#[$attr])* pub(super) $field: Node<'a>),* }
+    };
+}
+
+wire!(
+    /// <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components>
+    Envelope { object, entry }
+);
+wire!(
+    /// `id`: the WhatsApp Business Account.
+    Entry { id, changes }
+);
+wire!(Change { field, value });
+
+wire!(
+    /// What a change tells: the keys of `messages`, `standby` (one level deeper), echoes,
+    /// `messaging_handovers`, `user_preferences` and `user_id_update`.
+    Value {
+        metadata,
+        contacts,
+        messages,
+        statuses,
+        errors,
+        message_echoes,
+        standby,
+        user_preferences,
+        user_id_update,
+        conversation_context,
+        recipient,
+        sender,
+        timestamp,
+        #[serde(rename = "type")]
+        kind,
+    }
+);
+wire!(Metadata { phone_number_id });
+wire!(
+    /// Found by `wa_id` or `user_id`, never by its place in the array (§2.1).
+    Contact { wa_id, user_id, parent_user_id, profile }
+);
+wire!(Profile { name, username });
+wire!(
+    /// <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/messages>
+    Message {
+        id,
+        from,
+        from_user_id,
+        from_parent_user_id,
+        timestamp,
+        group_id,
+        #[serde(rename = "type")]
+        kind,
+        text,
+        image,
+        video,
+        audio,
+        voice,
+        document,
+        sticker,
+        location,
+        contacts,
+        interactive,
+        button,
+        order,
+        reaction,
+        system,
+        edit,
+        revoke,
+        errors,
+    }
+);
+wire!(TextBody { body });
+wire!(
+    /// Images, videos, documents, audio, stickers.
+    Media { caption }
+);
+wire!(Button { text });
+wire!(Interactive { button_reply, list_reply, nfm_reply });
+wire!(Reply { title, body });
+wire!(Reaction { emoji });
+wire!(Order { text });
+wire!(
+    /// `message` has the shape of [`Message`] without ids.
+    Edit { message }
+);
+wire!(
+    /// `user_id` and `wa_id` are the new ones; `customer` is the old number in the oldest shape
+    /// (§2.5).
+    System {
+        #[serde(rename = "type")]
+        kind,
+        wa_id,
+        user_id,
+        previous_user_id,
+        previous_parent_user_id,
+        customer,
+    }
+);
+wire!(
+    /// Sent in our name, by the Business app or by another responder.
+    Echo { id, timestamp, to, to_user_id, message }
+);
+wire!(
+    /// What another responder asked for (§13.2).
+    Echoed { to, recipient }
+);
+wire!(
+    /// <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/reference/messages/status>
+    Status {
+        id,
+        status,
+        timestamp,
+        #[serde(rename = "type")]
+        kind,
+        recipient_id,
+        recipient_user_id,
+        recipient_parent_user_id,
+        /// The same before 5 May 2026.
+        parent_recipient_user_id,
+        recipient_type,
+        biz_opaque_callback_data,
+        errors,
+    }
+);
+wire!(Problem { code, title, message });
+wire!(
+    /// Which of these a handover has for a hidden phone is not known (§12, 17).
+    HandoverSender { phone_number, wa_id, user_id }
+);
+wire!(
+    /// An element of `user_preferences` or `user_id_update`; in the latter `user_id` is a
+    /// [`Rotation`].
+    Update { wa_id, user_id, parent_user_id, timestamp }
+);
+wire!(Rotation { previous });
+wire!(
+    /// Whatever may name the person in an element.
+    Ids { from, from_user_id, to, to_user_id, recipient_id, recipient_user_id, wa_id, user_id }
+);
+
+impl Value<'_> {
+    /// From `metadata`; handovers have it in `recipient` (§13.2).
+    pub(super) fn number(&self) -> Option<PhoneNumberId> {
+        let metadata = [self.metadata, self.recipient].into_iter().find(|node| !node.is_null())?;
+        let metadata = metadata.object::<Metadata<'_>>()?;
+        metadata.phone_number_id.filled().map(PhoneNumberId::new)
+    }
+}
