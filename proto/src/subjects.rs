@@ -105,9 +105,20 @@ impl SendRef {
         format!("baton1.{}.{}", self.send, self.attempt)
     }
 
+    /// The same, with the conversation: a status does not always say whom it is about (a failed
+    /// send to a phone number comes without the BSUID that the conversation goes by).
+    pub fn to_opaque_in(self, key: &ConversationKey) -> String {
+        format!("{}.{key}", self.to_opaque())
+    }
+
     pub fn from_opaque(text: &str) -> Option<Self> {
-        let (send, attempt) = text.strip_prefix("baton1.")?.split_once('.')?;
-        Some(Self { send: send.parse().ok()?, attempt: attempt.parse().ok()? })
+        let mut parts = text.strip_prefix("baton1.")?.splitn(3, '.');
+        Some(Self { send: parts.next()?.parse().ok()?, attempt: parts.next()?.parse().ok()? })
+    }
+
+    /// The conversation that [`SendRef::to_opaque_in`] put in.
+    pub fn conversation_in_opaque(text: &str) -> Option<ConversationKey> {
+        text.strip_prefix("baton1.")?.split('.').nth(2)?.parse().ok()
     }
 }
 
@@ -241,6 +252,10 @@ mod tests {
             assert_eq!(address.partition, key().partition());
         }
         assert_eq!(SendRef::from_opaque(&send_ref.to_opaque()), Some(send_ref));
+        let opaque = send_ref.to_opaque_in(&key());
+        assert_eq!(SendRef::from_opaque(&opaque), Some(send_ref));
+        assert_eq!(SendRef::conversation_in_opaque(&opaque), Some(key()));
+        assert_eq!(SendRef::conversation_in_opaque(&send_ref.to_opaque()), None);
         assert_eq!(SendRef::from_opaque("{\"originator\":\"bizai\"}"), None);
     }
 
