@@ -1,1 +1,3 @@
-//! End-to-end tests and the simulators of both APIs
+//! End-to-end tests and the simulators of both APIs.
+
+pub mod sim;

@@ -1,0 +1,48 @@
+//! Both simulators in one process. Prints where they listen as one JSON line, then runs until a
+//! signal or `POST /control/stop`.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::Parser;
+use e2e::sim::{DEFAULT_CAPACITY, Options, Sim};
+
+/// Simulators of the WhatsApp Cloud API and of Salesforce Messaging.
+#[derive(Debug, Parser)]
+struct Config {
+    /// Where the WhatsApp Cloud API listens.
+    #[arg(long, env = "SIM_WHATSAPP", default_value = "127.0.0.1:0")]
+    whatsapp: SocketAddr,
+    /// Where the Salesforce API listens.
+    #[arg(long, env = "SIM_SALESFORCE", default_value = "127.0.0.1:0")]
+    salesforce: SocketAddr,
+    /// Where the control API listens. It has no authentication: keep it on loopback.
+    #[arg(long, env = "SIM_CONTROL", default_value = "127.0.0.1:0")]
+    control: SocketAddr,
+    /// How many entries the record keeps.
+    #[arg(long, env = "SIM_RECORD_CAPACITY", default_value_t = DEFAULT_CAPACITY)]
+    record_capacity: usize,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the line on stdout is the program's interface")]
+async fn main() -> Result<()> {
+    let config = Config::parse();
+    let sim = Sim::start(Options {
+        whatsapp: config.whatsapp,
+        salesforce: config.salesforce,
+        control: config.control,
+        record_capacity: config.record_capacity,
+        ..Options::default()
+    })
+    .await?;
+    println!("{}", serde_json::to_string(&sim.addresses())?);
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        () = sim.stopped() => {}
+    }
+    sim.shutdown().await;
+    Ok(())
+}
