@@ -1,0 +1,260 @@
+//! Reads the settings file: JSON, where any text may stand elsewhere.
+//!
+//! `{"env": "NAME"}` is the value of an environment variable, `{"file": "path"}` the content of a
+//! file (relative to the settings file; one final line break is cut). So secrets need not stand in
+//! the settings.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use domain::{
+    derive::Keying,
+    settings::{Channel, FaqEntry, Integration, Invalid, Settings},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Far above any real configuration; bounds what a wrong path can make us read.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// What every service that knows channels and integrations needs.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// The settings file: channels, integrations, policies (deploy/settings.sample.json).
+    #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
+    pub settings_path: PathBuf,
+    #[command(flatten)]
+    pub keying: KeyingArgs,
+}
+
+/// The deployment's keying secret alone, for services without settings.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct KeyingArgs {
+    /// Keys the digests that stand for people in subjects, logs and cache keys: at least 32
+    /// characters, the same for every service, never changed while a log exists.
+    #[arg(long, env = "CONVERSATION_KEY_SECRET", hide_env_values = true, value_parser = long_enough)]
+    pub conversation_key_secret: SecretString,
+}
+
+impl Args {
+    pub fn load(&self) -> Result<Settings, Error> {
+        load(&self.settings_path)
+    }
+
+    pub fn keying(&self) -> Keying {
+        self.keying.keying()
+    }
+}
+
+impl KeyingArgs {
+    pub fn keying(&self) -> Keying {
+        Keying::new(&self.conversation_key_secret)
+    }
+}
+
+fn long_enough(text: &str) -> Result<SecretString, String> {
+    // Never quotes the value.
+    if text.chars().count() < 32 {
+        return Err("at least 32 characters are needed".into());
+    }
+    Ok(SecretString::from(text))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("read settings from {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("parse settings in {path}")]
+    Json { path: PathBuf, source: serde_json::Error },
+    /// Everything that is wrong at once, each with its field.
+    #[error("settings in {path} cannot be used:\n  {}", lines(.found))]
+    Invalid { path: PathBuf, found: Vec<Invalid> },
+}
+
+fn lines(found: &[Invalid]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Reads, fills in and checks the settings at `path`.
+pub fn load(path: &Path) -> Result<Settings, Error> {
+    let text = read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let mut value: Value =
+        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.into(), source })?;
+    let mut found = Vec::new();
+    let base = path.parent().unwrap_or(Path::new("."));
+    fill_in(&mut value, "", base, &mut found);
+    let settings = if found.is_empty() { parse(value, &mut found) } else { None };
+    match settings {
+        Some(settings) if found.is_empty() => Ok(settings),
+        Some(_) | None => Err(Error::Invalid { path: path.into(), found }),
+    }
+}
+
+fn parse(value: Value, found: &mut Vec<Invalid>) -> Option<Settings> {
+    // One by one first: serde stops at the first error and does not say in which element.
+    each::<Channel>(&value, "channels", found);
+    each::<Integration>(&value, "integrations", found);
+    each::<FaqEntry>(&value, "faq", found);
+    if !found.is_empty() {
+        return None;
+    }
+    match serde_json::from_value::<Settings>(value) {
+        Ok(settings) => {
+            found.extend(settings.check());
+            Some(settings)
+        }
+        Err(error) => {
+            found.push(Invalid { field: "settings".into(), problem: error.to_string() });
+            None
+        }
+    }
+}
+
+fn each<T: DeserializeOwned>(value: &Value, list: &str, found: &mut Vec<Invalid>) {
+    for (i, element) in value[list].as_array().into_iter().flatten().enumerate() {
+        if let Err(error) = serde_json::from_value::<T>(element.clone()) {
+            found.push(Invalid { field: format!("{list}[{i}]"), problem: error.to_string() });
+        }
+    }
+}
+
+/// Replaces every reference in `value`; `at` is where it stands.
+fn fill_in(value: &mut Value, at: &str, base: &Path, found: &mut Vec<Invalid>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(reference) = Reference::of(map) {
+                match reference.resolve(base) {
+                    Ok(text) => *value = Value::String(text.expose_secret().to_owned()),
+                    Err(problem) => found.push(Invalid { field: at.to_owned(), problem }),
+                }
+                return;
+            }
+            for (name, inner) in map {
+                let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                fill_in(inner, &at, base, found);
+            }
+        }
+        Value::Array(elements) => {
+            for (i, inner) in elements.iter_mut().enumerate() {
+                fill_in(inner, &format!("{at}[{i}]"), base, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+enum Reference {
+    Env(String),
+    File(String),
+}
+
+impl Reference {
+    fn of(map: &Map<String, Value>) -> Option<Self> {
+        let mut members = map.iter();
+        let (Some((name, Value::String(text))), None) = (members.next(), members.next()) else { return None };
+        match name.as_str() {
+            "env" => Some(Self::Env(text.clone())),
+            "file" => Some(Self::File(text.clone())),
+            _ => None,
+        }
+    }
+
+    fn resolve(&self, base: &Path) -> Result<SecretString, String> {
+        let text = match self {
+            Self::Env(name) => std::env::var(name)
+                .map_err(|_| format!("the environment variable {name} is not set or not UTF-8"))?,
+            Self::File(path) => read(&base.join(path)).map_err(|e| format!("cannot read {path}: {e}"))?,
+        };
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        if text.is_empty() {
+            return Err("is empty where it is kept".into());
+        }
+        Ok(SecretString::from(text))
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("larger than 4 MiB"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command};
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample() -> Value {
+        json!({
+            "channels": [{ "phone_number_id": "1", "waba_id": "2", "display_phone_number": "+1 555 0100",
+                           "name": "Support", "access_token": { "file": "token" }, "integration": "main" }],
+            "integrations": [{ "id": "main", "instance_url": "https://acme.my.salesforce.com",
+                "es_developer_name": "Phone_Bridge", "org_id": "00DRT0000004QhW", "auth_key_id": "k1",
+                "jwt_private_key": { "file": "key.pem" }, "jwt_public_key": { "env": "CARGO_PKG_NAME" } }]
+        })
+    }
+
+    fn load_value(value: &Value, files: &[(&str, &str)]) -> Result<Settings, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let path = dir.path().join("settings.json");
+        std::fs::write(&path, value.to_string()).unwrap();
+        load(&path)
+    }
+
+    fn found(value: &Value, files: &[(&str, &str)]) -> Vec<String> {
+        match load_value(value, files) {
+            Err(Error::Invalid { found, .. }) => found.into_iter().map(|invalid| invalid.field).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const FILES: [(&str, &str); 2] = [("token", "t0ken\n"), ("key.pem", "a key")];
+
+    #[test]
+    fn values_come_from_files_and_the_environment() {
+        let settings = load_value(&sample(), &FILES).unwrap();
+        assert_eq!(settings.channels[0].access_token.expose_secret(), "t0ken");
+        assert_eq!(settings.integrations[0].jwt_private_key.expose_secret(), "a key");
+        assert_eq!(settings.integrations[0].jwt_public_key, "runtime");
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_with_its_place() {
+        assert_eq!(found(&sample(), &[]), ["channels[0].access_token", "integrations[0].jwt_private_key"]);
+        let mut value = sample();
+        value["channels"][0]["waba_id"] = Value::Null;
+        value["integrations"][0]["org_id"] = "001".into();
+        assert_eq!(found(&value, &FILES), ["channels[0]", "integrations[0]"]);
+        let mut value = sample();
+        value["channels"][0]["integration"] = "other".into();
+        value["integrations"][0]["instance_url"] = "http://acme.my.salesforce.com".into();
+        assert_eq!(found(&value, &FILES), ["channels[0].integration", "integrations[0].instance_url"]);
+        let mut value = sample();
+        value["chanels"] = json!([]);
+        assert_eq!(found(&value, &FILES), ["settings"]);
+    }
+
+    #[test]
+    fn arguments_are_well_formed_and_a_short_secret_is_refused_unseen() {
+        let command = Args::augment_args(Command::new("x"));
+        command.clone().debug_assert();
+        let error = command
+            .try_get_matches_from(["x", "--settings", "s", "--conversation-key-secret", "short"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("at least 32"), "{error}");
+    }
+}
