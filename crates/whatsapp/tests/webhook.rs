@@ -165,3 +165,20 @@ fn debug_output_names_nobody() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+#[test]
+fn absurd_ids_and_names_do_not_make_an_event_larger_than_its_json() {
+    let long = "9".repeat(100_000);
+    for json in [
+        format!(r#"{{"id":"{long}","from":"49","type":"text"}}"#),
+        format!(r#"{{"id":"w","from":"{long}","type":"text"}}"#),
+    ] {
+        assert!(matches!(only(parse(with_message(&json))), Event::Other(_)));
+    }
+    let body = with_message(r#"{"id":"w","from":"49","type":"text"}"#).replace(
+        "\"messages\":",
+        &format!(r#""contacts":[{{"wa_id":"49","profile":{{"name":"{long}"}}}}],"messages":"#),
+    );
+    let Event::Message(m) = only(parse(body)) else { panic!("no message") };
+    assert_eq!(m.message.customer.name.unwrap().len(), webhook::MAX_NAME_CHARS);
+}

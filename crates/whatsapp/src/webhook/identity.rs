@@ -24,10 +24,10 @@ impl<'a> Contacts<'a> {
                 let wire = node.object::<wire::Contact<'_>>()?;
                 let profile = wire.profile.object::<wire::Profile<'_>>().unwrap_or_default();
                 let mut customer = customer(wire.wa_id, wire.user_id, wire.parent_user_id);
-                customer.name = profile.name.filled().map(Into::into);
+                customer.name = profile.name.filled().map(|name| cut(&name));
                 // Written with and without the sign (§4.1).
                 let username = profile.username.filled();
-                customer.username = username.map(|name| name.trim_start_matches('@').to_owned());
+                customer.username = username.map(|name| cut(name.trim_start_matches('@')));
                 Some((node, customer))
             })
             .collect();
@@ -145,6 +145,10 @@ fn customer(phone: Node<'_>, user: Node<'_>, parent: Node<'_>) -> Customer {
         }
     }
     who
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(super::MAX_NAME_CHARS).collect()
 }
 
 fn trimmed(text: Cow<'_, str>) -> Option<String> {

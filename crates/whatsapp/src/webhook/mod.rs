@@ -7,6 +7,7 @@
 //! stands, and looked into only where it is needed.
 
 mod content;
+mod event;
 mod identity;
 mod node;
 mod wire;
@@ -16,147 +17,20 @@ use domain::{
     Millis, PhoneNumberId, WabaId, Wamid,
     message::{Content, Customer, InboundMessage},
 };
+pub use event::{Event, Identity, Message, Other, Problem, Status};
 
 /// The most events a body may hold. Meta sends up to 1,000 updates (§1.3); what is far above was
 /// not made by Meta, and would cost one log entry each.
 pub const MAX_EVENTS: usize = 10_000;
 
-/// One thing a webhook tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    Message(Message),
-    Status(Status),
-    Other(Other),
-}
+/// The longest id that is taken for one, in bytes: a wamid has up to 256 characters, a BSUID 131
+/// (§2.1, §4.1). With it, and [`MAX_NAME_CHARS`], an event is not much larger than its JSON.
+pub const MAX_ID_BYTES: usize = 512;
+/// Names are chosen by customers and of any length: longer ones are cut.
+pub const MAX_NAME_CHARS: usize = 256;
 
-/// Something that belongs to one conversation: a customer's message, or a notice (a system
-/// message, an echo, a `standby` copy), which [`Content::Notice`] marks.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Message {
-    pub waba: WabaId,
-    /// Notices that have no wamid of their own carry an empty one.
-    pub message: InboundMessage,
-    pub identity: Identity,
-    /// The message as Meta wrote it, JSON.
-    pub raw: Bytes,
-}
-
-/// What tells one message from another, however often each is delivered.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Identity {
-    /// Its wamid.
-    Wamid,
-    /// This text. A notice must not take the name of the message it is about: a `standby` copy is
-    /// followed by the message itself when the conversation becomes ours (§1.4).
-    Text(String),
-}
-
-/// What became of a message that was sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Status {
-    pub waba: WabaId,
-    pub number: PhoneNumberId,
-    pub wamid: Wamid,
-    /// `sent`, `delivered`, `read`, `played`, `failed`, or whatever Meta invents.
-    pub status: String,
-    pub at: Millis,
-    /// `None` when the status names nobody: then only `opaque` or the wamid tell where it belongs.
-    pub customer: Option<Customer>,
-    /// `biz_opaque_callback_data`, as it was sent along; other senders put their own things there.
-    pub opaque: Option<String>,
-    pub problems: Vec<Problem>,
-    /// The status as Meta wrote it, JSON.
-    pub raw: Bytes,
-}
-
-/// An error inside an event (§2.6).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// 0 when the event has none that is a number.
-    pub code: i32,
-    pub title: String,
-}
-
-/// What belongs to no conversation, or to none that can be told: account events, calls, group
-/// traffic, messages without a sender.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Other {
-    pub waba: WabaId,
-    /// The webhook field.
-    pub field: String,
-    pub number: Option<PhoneNumberId>,
-    /// The field's `value` in Meta's shape, JSON, reduced to this event and what explains it.
-    pub raw: Bytes,
-}
-
-impl Event {
-    /// The business number it came in on, where it names one.
-    pub fn number(&self) -> Option<&PhoneNumberId> {
-        match self {
-            Self::Message(message) => Some(&message.message.number),
-            Self::Status(status) => Some(&status.number),
-            Self::Other(other) => other.number.as_ref(),
-        }
-    }
-
-    pub fn raw(&self) -> &Bytes {
-        match self {
-            Self::Message(message) => &message.raw,
-            Self::Status(status) => &status.raw,
-            Self::Other(other) => &other.raw,
-        }
-    }
-}
-
-impl Status {
-    /// For a status whose conversation cannot be told.
-    pub fn into_other(self) -> Other {
-        let number = node::quoted(self.number.as_str());
-        let raw = [
-            b"{\"metadata\":{\"phone_number_id\":",
-            number.as_bytes(),
-            b"},\"statuses\":[",
-            &self.raw,
-            b"]}",
-        ]
-        .concat()
-        .into();
-        Other { waba: self.waba, field: "messages".into(), number: Some(self.number), raw }
-    }
-}
-
-impl std::fmt::Debug for Message {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Message").field("content", &self.message.content).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Wamid => "Wamid",
-            Self::Text(_) => "Text(…)",
-        })
-    }
-}
-
-impl std::fmt::Debug for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Status")
-            .field("status", &self.status)
-            .field("problems", &self.problems)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Other {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Other")
-            .field("field", &self.field)
-            .field("bytes", &self.raw.len())
-            .finish_non_exhaustive()
-    }
-}
+/// 512 characters (§3), in UTF-8.
+const MAX_OPAQUE_BYTES: usize = 4 * crate::client::MAX_OPAQUE_CHARS;
 
 /// Why a body gives no events. Says nothing of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -363,6 +237,9 @@ impl<'a> Reader<'a> {
         if about_a_call || to_a_group {
             return None;
         }
+        if wamid.len() > MAX_ID_BYTES {
+            return None;
+        }
         let customer = identity::recipient(&wire, &scope.contacts);
         if let Some(copy) = scope.copy {
             let identity = Identity::Text(format!("{copy}/{wamid}/{status}"));
@@ -375,8 +252,12 @@ impl<'a> Reader<'a> {
             wamid: Wamid::new(wamid),
             status: content::cleaned(&status),
             at: self.time(wire.timestamp),
-            customer: customer.id().is_some().then_some(customer),
-            opaque: wire.biz_opaque_callback_data.filled().map(Into::into),
+            customer: customer.id().is_some_and(|id| id.as_str().len() <= MAX_ID_BYTES).then_some(customer),
+            opaque: wire
+                .biz_opaque_callback_data
+                .filled()
+                .filter(|text| text.len() <= MAX_OPAQUE_BYTES)
+                .map(Into::into),
             problems: wire.errors.items().into_iter().filter_map(problem).collect(),
             raw: node.bytes_in(self.body)?,
         }))
@@ -471,6 +352,10 @@ impl<'a> Reader<'a> {
         identity: Identity,
         raw: node::Node<'a>,
     ) -> Option<Event> {
+        let ids = [&customer.phone, &customer.bsuid, &customer.parent_bsuid].into_iter().flatten();
+        if ids.map(String::len).chain([wamid.len()]).any(|bytes| bytes > MAX_ID_BYTES) {
+            return None;
+        }
         customer.id()?;
         let message = InboundMessage {
             number: scope.number.clone()?,
