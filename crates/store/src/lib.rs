@@ -1,1 +1,109 @@
-//! Redis: hot state, contacts, tokens, cursors
+//! Redis or Valkey: what is quicker to look up here than in the log, and hints that may be lost.
+//!
+//! Nothing here is a source of truth. Every call answers quickly or fails, and callers go on
+//! without: states come from the log, contact ids derive from identity, tokens are minted anew.
+//!
+//! Keys hold no personal data: people are keyed digests (`domain::derive::Keying`). Secrets are
+//! encrypted (AES-256-GCM-SIV) under a master key from the environment.
+
+mod budget;
+mod contacts;
+mod index;
+mod seal;
+mod state;
+mod tokens;
+
+use std::time::Duration;
+
+pub use budget::Taken;
+pub use contacts::Found;
+use redis::{
+    Client, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+pub use seal::{BadMasterKey, Sealed};
+use seal::Seal;
+use secrecy::{ExposeSecret as _, SecretString};
+pub use tokens::StoredToken;
+
+#[derive(clap::Args, Debug, Clone)]
+pub struct Config {
+    /// Redis or Valkey.
+    #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true)]
+    pub redis_url: SecretString,
+    /// Before every key, so that several deployments can share a server.
+    #[arg(long, env = "REDIS_PREFIX", default_value = "baton")]
+    pub redis_prefix: String,
+    /// Keys for encryption at rest: `id:base64 of 32 bytes`, several separated by commas. The
+    /// first encrypts, all decrypt.
+    #[arg(long, env = "MASTER_KEY", hide_env_values = true)]
+    pub master_key: SecretString,
+}
+
+/// How long a call may take before the caller goes on without the cache.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long hot state, mappings and aliases stay without being touched.
+pub(crate) const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{doing}")]
+    Redis {
+        doing: &'static str,
+        #[source]
+        source: RedisError,
+    },
+    #[error("{0} in the cache is unreadable")]
+    Malformed(&'static str),
+    #[error(transparent)]
+    MasterKey(#[from] BadMasterKey),
+}
+
+pub(crate) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, RedisError> {
+    fn doing(self, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|source| Error::Redis { doing, source })
+    }
+}
+
+#[derive(Clone)]
+pub struct Store {
+    connection: ConnectionManager,
+    prefix: String,
+    seal: Seal,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Connects when first used, and again whenever the connection is lost: a service starts and
+    /// works without the cache. Fails on a malformed address or master key only.
+    pub fn connect(config: &Config) -> Result<Self, Error> {
+        let seal = Seal::new(&config.master_key)?;
+        let client = Client::open(config.redis_url.expose_secret()).doing("parse REDIS_URL")?;
+        let settings = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(PATIENCE))
+            .set_connection_timeout(Some(PATIENCE))
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(200));
+        let connection =
+            ConnectionManager::new_lazy_with_config(client, settings).doing("set up the cache's connection")?;
+        Ok(Self { connection, prefix: config.redis_prefix.clone(), seal })
+    }
+
+    pub(crate) fn key(&self, kind: &str, id: impl std::fmt::Display) -> String {
+        format!("{}:{kind}:{id}", self.prefix)
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+}
