@@ -681,6 +681,15 @@ pub struct SendIntent {
     pub attempt: u32,
     #[prost(int64, tag = "3")]
     pub at: i64,
+    /// Log position of the decision that asked for the send.
+    #[prost(uint64, tag = "4")]
+    pub decision: u64,
+    /// Of the lease it was written under.
+    #[prost(uint64, tag = "5")]
+    pub epoch: u64,
+    /// The earlier attempt that stayed in doubt, 0 for none: only one is ever sent again blindly.
+    #[prost(uint32, tag = "6")]
+    pub doubtful: u32,
 }
 /// What became of the attempt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -691,7 +700,13 @@ pub struct SendOutcome {
     pub attempt: u32,
     #[prost(int64, tag = "6")]
     pub at: i64,
-    #[prost(oneof = "send_outcome::Outcome", tags = "3, 4, 5")]
+    /// As in the intent.
+    #[prost(uint32, tag = "8")]
+    pub doubtful: u32,
+    /// As in the intent.
+    #[prost(uint64, tag = "9")]
+    pub decision: u64,
+    #[prost(oneof = "send_outcome::Outcome", tags = "3, 4, 5, 7")]
     pub outcome: ::core::option::Option<send_outcome::Outcome>,
 }
 /// Nested message and enum types in `SendOutcome`.
@@ -712,6 +727,9 @@ pub mod send_outcome {
     /// Neither answer nor status within the grace.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct InDoubt {}
+    /// It surely did not go out (no connection, or asked to slow down): the next attempt is no resend.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NotSent {}
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Outcome {
         #[prost(message, tag = "3")]
@@ -720,5 +738,7 @@ pub mod send_outcome {
         Refused(Refused),
         #[prost(message, tag = "5")]
         InDoubt(InDoubt),
+        #[prost(message, tag = "7")]
+        NotSent(NotSent),
     }
 }
