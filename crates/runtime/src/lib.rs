@@ -28,6 +28,12 @@ pub use shutdown::shutdown_on_signal;
 /// Of the whole workspace: crates share one version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// This machine's clock. Cores do not read it: time reaches them inside facts.
+pub fn now() -> domain::Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    domain::Millis::try_from(since.as_millis()).unwrap_or(domain::Millis::MAX)
+}
+
 /// Makes aws-lc-rs the process's TLS provider. Call it first in `main`; calling it again is
 /// harmless. Everything that speaks TLS here is built without a provider of its own.
 pub fn init_crypto() {

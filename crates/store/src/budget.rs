@@ -32,7 +32,13 @@ return wait
 
 impl Store {
     /// Takes `wanted` (at most `capacity`) of the budget `name`, if it has that many now.
-    pub async fn take(&self, name: &str, capacity: u32, refill_per_second: f64, wanted: u32) -> Result<Taken, Error> {
+    pub async fn take(
+        &self,
+        name: &str,
+        capacity: u32,
+        refill_per_second: f64,
+        wanted: u32,
+    ) -> Result<Taken, Error> {
         let wait: u64 = Script::new(TAKE)
             .key(self.key("budget", name))
             .arg(capacity)

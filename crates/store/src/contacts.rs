@@ -56,7 +56,8 @@ impl Store {
         contact: ContactId,
         customer: &Customer,
     ) -> Result<(), Error> {
-        let script = "for _, alias in ipairs(KEYS) do redis.call('SET', alias, ARGV[1], 'EX', ARGV[2]) end return 1";
+        let script =
+            "for _, alias in ipairs(KEYS) do redis.call('SET', alias, ARGV[1], 'EX', ARGV[2]) end return 1";
         self.contact_script(script, keying, customer, contact).await.doing("restore a contact")
     }
 

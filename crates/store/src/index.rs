@@ -35,7 +35,10 @@ impl Store {
         pipe.query_async(&mut self.connection()).await.doing("index a session")
     }
 
-    pub async fn conversation_of_session(&self, session: SessionId) -> Result<Option<ConversationKey>, Error> {
+    pub async fn conversation_of_session(
+        &self,
+        session: SessionId,
+    ) -> Result<Option<ConversationKey>, Error> {
         self.conversation_at(self.key("session", session)).await
     }
 

@@ -9,6 +9,7 @@
 mod budget;
 mod contacts;
 mod index;
+mod lock;
 mod seal;
 mod state;
 mod tokens;
@@ -17,16 +18,18 @@ use std::time::Duration;
 
 pub use budget::Taken;
 pub use contacts::Found;
+pub use lock::Lock;
 use redis::{
     Client, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-pub use seal::{BadMasterKey, Sealed};
 use seal::Seal;
+pub use seal::{BadMasterKey, Sealed};
 use secrecy::{ExposeSecret as _, SecretString};
 pub use tokens::StoredToken;
 
 #[derive(clap::Args, Debug, Clone)]
+#[group(skip)]
 pub struct Config {
     /// Redis or Valkey.
     #[arg(long, env = "REDIS_URL", default_value = "redis://127.0.0.1:6379", hide_env_values = true)]
@@ -94,8 +97,8 @@ impl Store {
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(200));
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, settings).doing("set up the cache's connection")?;
+        let connection = ConnectionManager::new_lazy_with_config(client, settings)
+            .doing("set up the cache's connection")?;
         Ok(Self { connection, prefix: config.redis_prefix.clone(), seal })
     }
 

@@ -15,7 +15,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub struct Sealed(pub String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("MASTER_KEY must be `id:base64 of 32 bytes`, several separated by commas; for example from `openssl rand -base64 32`")]
+#[error(
+    "MASTER_KEY must be `id:base64 of 32 bytes`, several separated by commas; for example from `openssl rand -base64 32`"
+)]
 pub struct BadMasterKey;
 
 #[derive(Clone)]

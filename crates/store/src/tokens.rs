@@ -83,6 +83,22 @@ impl Store {
         self.connection().set_ex(place, event_id, KEPT.as_secs()).await.doing("save a cursor")
     }
 
+    /// Many cursors in one round trip.
+    pub async fn save_cursors(
+        &self,
+        integration: &IntegrationId,
+        cursors: &[(ContactId, String)],
+    ) -> Result<(), Error> {
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        let mut pipe = redis::pipe();
+        for (contact, event_id) in cursors {
+            pipe.set_ex(self.cursor_key(integration, *contact), event_id, KEPT.as_secs()).ignore();
+        }
+        pipe.query_async(&mut self.connection()).await.doing("save cursors")
+    }
+
     fn token_key(&self, integration: &IntegrationId, contact: ContactId) -> String {
         self.key("token", format_args!("{}:{contact}", integration.as_str()))
     }

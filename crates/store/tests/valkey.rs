@@ -46,7 +46,8 @@ async fn a_thousand_first_messages_at_once_make_one_contact() {
     let all = futures::future::join_all((0..1000).map(|n| {
         let store = store.clone();
         async move {
-            let customer = if n % 2 == 0 { customer(Some("US.1"), Some("1555")) } else { customer(None, Some("1555")) };
+            let customer =
+                if n % 2 == 0 { customer(Some("US.1"), Some("1555")) } else { customer(None, Some("1555")) };
             store.find_or_create_contact(&keying(), &customer, contact(&n.to_string())).await.unwrap()
         }
     }))
@@ -60,10 +61,13 @@ async fn a_hidden_phone_is_linked_when_it_shows_and_an_email_stays() {
     let valkey = Valkey::start().await.unwrap();
     let store = connect(&valkey);
     let keying = keying();
-    let hidden = store.find_or_create_contact(&keying, &customer(Some("US.1"), None), contact("a")).await.unwrap();
+    let hidden =
+        store.find_or_create_contact(&keying, &customer(Some("US.1"), None), contact("a")).await.unwrap();
     store.link_email(&keying, hidden.contact, "Ana@Example.com").await.unwrap();
-    let shown =
-        store.find_or_create_contact(&keying, &customer(Some("US.1"), Some("1555")), contact("b")).await.unwrap();
+    let shown = store
+        .find_or_create_contact(&keying, &customer(Some("US.1"), Some("1555")), contact("b"))
+        .await
+        .unwrap();
     assert_eq!((shown.contact, shown.created), (hidden.contact, false));
     for (kind, value) in [("phone", "1555"), ("email", "ana@example.com")] {
         assert_eq!(store.contact_of_alias(&keying, kind, value).await.unwrap(), Some(hidden.contact));
@@ -76,9 +80,12 @@ async fn a_recycled_phone_goes_to_whom_the_bsuid_says() {
     let store = connect(&valkey);
     let keying = keying();
     store.find_or_create_contact(&keying, &customer(None, Some("1555")), contact("before")).await.unwrap();
-    let now = store.find_or_create_contact(&keying, &customer(Some("US.2"), None), contact("now")).await.unwrap();
-    let both =
-        store.find_or_create_contact(&keying, &customer(Some("US.2"), Some("1555")), contact("x")).await.unwrap();
+    let now =
+        store.find_or_create_contact(&keying, &customer(Some("US.2"), None), contact("now")).await.unwrap();
+    let both = store
+        .find_or_create_contact(&keying, &customer(Some("US.2"), Some("1555")), contact("x"))
+        .await
+        .unwrap();
     assert_eq!((both.contact, both.conflict), (now.contact, true));
     assert_eq!(store.contact_of_alias(&keying, "phone", "1555").await.unwrap(), Some(now.contact));
 }
@@ -101,9 +108,13 @@ async fn secrets_and_people_cannot_be_read_from_a_dump() {
     let valkey = Valkey::start().await.unwrap();
     let store = connect(&valkey);
     let integration = IntegrationId::new("main");
-    let token = StoredToken { token: "the-access-token".into(), last_event_id: "12".into(), expires_at: 60_000 };
+    let token =
+        StoredToken { token: "the-access-token".into(), last_event_id: "12".into(), expires_at: 60_000 };
     store.save_token(&integration, contact("c"), &token, 0).await.unwrap();
-    store.find_or_create_contact(&keying(), &customer(Some("US.1"), Some("15550100")), contact("c")).await.unwrap();
+    store
+        .find_or_create_contact(&keying(), &customer(Some("US.1"), Some("15550100")), contact("c"))
+        .await
+        .unwrap();
     let read = store.load_token(&integration, contact("c")).await.unwrap().unwrap();
     assert_eq!(read.token.expose_secret(), "the-access-token");
 
@@ -146,4 +157,37 @@ async fn a_cache_that_is_away_fails_quickly_and_comes_back_empty() {
         tokio::task::yield_now().await;
     }
     assert_eq!(store.load_state(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lock_has_one_holder_and_only_the_holder_unlocks() {
+    let valkey = Valkey::start().await.unwrap();
+    let store = connect(&valkey);
+    let ttl = Duration::from_secs(30);
+    let held = store.try_lock("mint", ttl).await.unwrap().unwrap();
+    assert!(store.try_lock("mint", ttl).await.unwrap().is_none());
+    store.unlock(held).await.unwrap();
+    let brief = store.try_lock("mint", Duration::from_millis(20)).await.unwrap().unwrap();
+    let next = loop {
+        if let Some(next) = store.try_lock("mint", ttl).await.unwrap() {
+            break next;
+        }
+    };
+    store.unlock(brief).await.unwrap(); // too late: it is the next one's
+    assert!(store.try_lock("mint", ttl).await.unwrap().is_none());
+    store.unlock(next).await.unwrap();
+}
+
+#[tokio::test]
+async fn cursors_are_saved_one_by_one_or_together() {
+    let valkey = Valkey::start().await.unwrap();
+    let store = connect(&valkey);
+    let integration = IntegrationId::new("main");
+    store.save_cursor(&integration, contact("a"), "1").await.unwrap();
+    let many: Vec<_> = ["a", "b"].map(|name| (contact(name), format!("9-{name}"))).into();
+    store.save_cursors(&integration, &many).await.unwrap();
+    store.save_cursors(&integration, &[]).await.unwrap();
+    assert_eq!(store.load_cursor(&integration, contact("a")).await.unwrap().unwrap(), "9-a");
+    assert_eq!(store.load_cursor(&integration, contact("b")).await.unwrap().unwrap(), "9-b");
+    assert_eq!(store.load_cursor(&integration, contact("c")).await.unwrap(), None);
 }
