@@ -23,6 +23,7 @@
 //! | `POST /control/salesforce/expire-tokens` [`Who`] | trouble with tokens |
 //! | `GET /control/record?from=` | the [`Record`] as JSON lines |
 //! | `GET /control/record/extent` | its length and losses |
+//! | `POST /control/stop` | end the program |
 //! | `GET /control/events?from=` | the record as server-sent events, as it grows |
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
@@ -151,10 +152,9 @@ impl Levers {
             ("POST", "numbers") => sim.set_number(read::<Number>(call)?),
             ("POST", "verify") => sim.verify(&read::<Verify>(call)?.number).await?,
             ("POST", "say") => {
-                let says: Vec<Say> = match read::<Value>(call)? {
-                    Value::Array(says) => serde_json::from_value(Value::Array(says))?,
-                    say => vec![serde_json::from_value(say)?],
-                };
+                let said = read::<Value>(call)?;
+                let said = if said.is_array() { said } else { Value::Array(vec![said]) };
+                let says: Vec<Say> = serde_json::from_value(said)?;
                 let wamids = says.into_iter().map(|say| sim.say(say)).collect::<anyhow::Result<Vec<_>>>()?;
                 answer = json!({ "wamids": wamids });
             }

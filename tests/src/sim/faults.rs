@@ -24,6 +24,8 @@ pub enum Fault {
     Refuse,
     /// Processed, then the connection dropped instead of the answer.
     LoseAnswer,
+    /// Processed at once, answered after this pause: its effects are seen first.
+    SlowAnswer { ms: u64 },
     /// Processed after this pause; other rules still apply.
     Delay { ms: u64 },
 }
@@ -97,6 +99,7 @@ impl Verdict {
             Some(Fault::Timeout) => Some("timeout".to_owned()),
             Some(Fault::Refuse) => Some("refuse".to_owned()),
             Some(Fault::LoseAnswer) => Some("lose_answer".to_owned()),
+            Some(Fault::SlowAnswer { .. }) => Some("slow_answer".to_owned()),
             Some(Fault::Delay { .. }) => Some("delay".to_owned()),
         }
     }

@@ -45,7 +45,7 @@ pub enum What {
         /// `biz_opaque_callback_data`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opaque: Option<String>,
-        /// The message made by it, also when the answer was lost.
+        /// The message made by it, also when the answer was lost. Absent for read receipts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         wamid: Option<String>,
         /// The Graph error code answered.

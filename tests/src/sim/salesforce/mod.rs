@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod config;
+mod message;
 mod rep;
 mod sse;
 mod state;

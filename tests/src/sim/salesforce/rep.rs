@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
 use super::{
-    Salesforce, api,
+    Salesforce,
     config::{AutoRep, EntryView, Rep, RepView, SessionView, Verb},
+    message,
     state::{self, Conversation, Draft, Due, Session, State, new_id},
 };
 use crate::sim::faults::Fault;
@@ -49,10 +50,10 @@ pub(super) fn act(state: &mut State, id: &str, verb: Verb) -> Result<()> {
         }
         Verb::End => {
             ensure!(status != "Ended", "the session has ended");
-            api::finish(state, id, "Agent");
+            message::finish(state, id, "Agent");
         }
         Verb::Inactive => {
-            ensure!(status == "Active", "the session is {status}");
+            ensure!(status == "Active" && rep.is_some(), "no rep is in this session");
             state.set_status(id, "Inactive", None);
         }
         Verb::Transfer { to } => {
@@ -120,7 +121,7 @@ fn by(rep: &Rep) -> Draft {
 
 fn say(state: &mut State, id: &str, rep: &Rep, text: String) {
     let draft = by(rep);
-    let payload = api::text_message(&draft.identifier, &text);
+    let payload = message::text_message(&draft.identifier, &text);
     state.add(
         id,
         Draft { event: "CONVERSATION_MESSAGE", entry_type: "Message", payload, text: Some(text), ..draft },
@@ -213,7 +214,7 @@ fn reply(state: &mut State, id: &str, auto: &AutoRep) {
         conversation.answered = answered;
         say(state, id, &rep, format!("[{answered}] {id}"));
         if ends {
-            api::finish(state, id, "Agent");
+            message::finish(state, id, "Agent");
             return;
         }
     }

@@ -103,7 +103,7 @@ impl WhatsApp {
                 record(about, 0);
                 return Err(Dropped);
             }
-            Some(Fault::LoseAnswer | Fault::Delay { .. }) | None => {}
+            Some(Fault::LoseAnswer | Fault::SlowAnswer { .. } | Fault::Delay { .. }) | None => {}
         }
         let outcome = match endpoint {
             "messages" => self.messages(version, number, &call, &mut about),
@@ -121,6 +121,9 @@ impl WhatsApp {
         if verdict.fault == Some(Fault::LoseAnswer) {
             record(about, 0);
             return Err(Dropped);
+        }
+        if let Some(Fault::SlowAnswer { ms }) = verdict.fault {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         record(about, response.status().as_u16());
         Ok(response)
