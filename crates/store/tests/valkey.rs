@@ -13,7 +13,7 @@ fn connect(valkey: &Valkey) -> Store {
         redis_prefix: "test".into(),
         master_key: format!("k1:{}", "A".repeat(43) + "=").into(),
     })
-    .unwrap()
+    .expect("the address and the key are well formed")
 }
 
 fn keying() -> derive::Keying {
