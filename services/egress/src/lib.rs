@@ -1,1 +1,4 @@
-//! Follows Salesforce replies, sends them to WhatsApp
+//! Follows Salesforce replies, sends them to WhatsApp.
+pub mod gap;
+pub mod ledger;
+pub mod threads;

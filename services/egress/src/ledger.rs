@@ -1,0 +1,299 @@
+//! The send ledger: what to do next about a message to WhatsApp, given what the log says of it.
+//!
+//! WhatsApp knows no idempotency key, so sending once is our bookkeeping. Each attempt leaves two
+//! records, one after the other: an *intent* before the POST, an *outcome* after it. The last
+//! record of a send is therefore its whole state:
+//!
+//! ```text
+//! nothing ──▶ intent 1 ──▶ outcome 1: accepted            done
+//!                      ├─▶ outcome 1: refused             done, told as a fact
+//!                      ├─▶ outcome 1: not sent ──▶ intent 2 …    it surely did not go out
+//!                      └─▶ outcome 1: in doubt ──▶ intent 2 …    the one blind resend
+//! ```
+//! An intent without an outcome means that somebody may have sent it (a crash, or our own lost
+//! answer): nobody sends again before [`Step::Await`] has waited for a status that echoes the
+//! attempt. That wait counts from the intent's time in the log and is longer than a POST can last,
+//! so it also outlasts a worker that was paused in the middle of one.
+
+use std::time::Duration;
+
+use domain::{Millis, SendId, Seq, Wamid};
+use proto::v1::{self, entry::Body, send_outcome};
+use whatsapp::client::{Class, Scope, SendError, Sent};
+
+/// A refusal that asks for another try (`Class::Retry`) is believed this often; then it is final.
+/// With the reader's backoff this is some minutes.
+pub const MAX_TRANSIENT_ATTEMPTS: u32 = 12;
+/// Only an operator can mend a refused token or account: no use in hurrying, and nothing is dropped.
+pub const CONFIG_REST: Duration = Duration::from_secs(30);
+/// One message in six seconds is what a pair sustains (`whatsapp-cloud-api.md` §10).
+const PAIR_REST: Duration = Duration::from_secs(6);
+const NUMBER_REST: Duration = Duration::from_secs(2);
+const ACCOUNT_REST: Duration = Duration::from_secs(60);
+
+/// An attempt of a send, as both of its records name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub send: SendId,
+    /// Log position of the decision that asked for the send.
+    pub decision: Seq,
+    /// From 1.
+    pub number: u32,
+    /// The earlier attempt that stayed in doubt. Only one is ever sent again blindly.
+    pub doubtful: Option<u32>,
+}
+
+/// A record of a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub attempt: Attempt,
+    /// When the log stored it.
+    pub stored_at: Millis,
+    pub phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    Intent,
+    Outcome(Outcome),
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// `wamid` is empty when no status told it. `answered`: by the POST's answer, else by a status.
+    Accepted { wamid: Wamid, answered: bool },
+    /// It surely did not go out, and may be tried again.
+    NotSent,
+    Refused { code: i32 },
+    /// Neither answer nor status within the grace.
+    InDoubt,
+}
+
+/// What to do next about a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Store the intent, then POST. Where `attempt.doubtful` is set, first see whether a status of
+    /// that attempt came after all.
+    Try(Attempt),
+    /// Somebody may have sent it: wait for a status of the attempt until `until` (the log's clock).
+    Await { attempt: Attempt, until: Millis },
+    Settled(Settled),
+}
+
+/// Nothing is left to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    Accepted,
+    Refused { code: i32 },
+    /// Both attempts stayed in doubt. A late status of either settles it for good.
+    Unknown { attempts: [u32; 2] },
+}
+
+/// What to do about a send of which `last` is the last record.
+pub fn next(send: SendId, decision: Seq, last: Option<&Record>, grace: Duration) -> Step {
+    let Some(Record { attempt, stored_at, phase }) = last else {
+        return Step::Try(Attempt { send, decision, number: 1, doubtful: None });
+    };
+    let again = |doubtful| Step::Try(Attempt { number: attempt.number.saturating_add(1), doubtful, ..*attempt });
+    match phase {
+        Phase::Intent => Step::Await { attempt: *attempt, until: stored_at.saturating_add(millis(grace)) },
+        Phase::Outcome(Outcome::Accepted { .. }) => Step::Settled(Settled::Accepted),
+        Phase::Outcome(Outcome::Refused { code }) => Step::Settled(Settled::Refused { code: *code }),
+        Phase::Outcome(Outcome::NotSent) => again(attempt.doubtful),
+        Phase::Outcome(Outcome::InDoubt) => match attempt.doubtful {
+            None => again(Some(attempt.number)),
+            Some(earlier) => Step::Settled(Settled::Unknown { attempts: [earlier, attempt.number] }),
+        },
+    }
+}
+
+/// What the answer to a POST says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Store this outcome and go on.
+    Settles(Outcome),
+    /// Store [`Outcome::NotSent`], then try again: after `rest`, or as the reader backs off.
+    Later { why: Later, rest: Option<Duration> },
+    /// Store nothing yet: wait for a status.
+    InDoubt,
+}
+
+/// Why it did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Later {
+    Unreachable,
+    Paced,
+    /// The token, the account or the number is not in order.
+    Config,
+    /// WhatsApp said no, for now.
+    Transient,
+}
+
+impl Later {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Paced => "paced",
+            Self::Config => "config",
+            Self::Transient => "transient",
+        }
+    }
+}
+
+/// Reads the answer to the `number`-th POST of a send.
+pub fn read(answer: Result<Sent, SendError>, number: u32) -> Answer {
+    match answer {
+        Ok(Sent { wamid }) => Answer::Settles(Outcome::Accepted { wamid, answered: true }),
+        Err(SendError::NotSent(_)) => Answer::Later { why: Later::Unreachable, rest: None },
+        Err(SendError::Paced { scope, retry_after, .. }) => {
+            let rest = match scope {
+                Scope::Pair => PAIR_REST,
+                Scope::Number => NUMBER_REST,
+                Scope::Account | Scope::App => ACCOUNT_REST,
+            };
+            // No answer makes us wait longer than an hour.
+            let rest = retry_after.unwrap_or(rest).min(Duration::from_secs(3600));
+            Answer::Later { why: Later::Paced, rest: Some(rest) }
+        }
+        Err(SendError::Refused(refusal)) => match refusal.class {
+            Class::Config => Answer::Later { why: Later::Config, rest: Some(CONFIG_REST) },
+            Class::Retry if number < MAX_TRANSIENT_ATTEMPTS => {
+                Answer::Later { why: Later::Transient, rest: None }
+            }
+            Class::Retry | Class::Pace(_) | Class::Fix | Class::Final | Class::Template => {
+                Answer::Settles(Outcome::Refused { code: refusal.code })
+            }
+        },
+        Err(SendError::InDoubt(_)) => Answer::InDoubt,
+    }
+}
+
+/// The fact that tells about a refusal: 131047 means that the customer service window is closed.
+pub fn undeliverable(code: i32) -> v1::undelivered::Reason {
+    match code {
+        131_047 => v1::undelivered::Reason::WindowClosed(v1::undelivered::WindowClosed {}),
+        code => v1::undelivered::Reason::Refused(v1::undelivered::Refused { code }),
+    }
+}
+
+/// Whether a `failed` status of attempt `failed` means that the customer did not get the message.
+/// `last`: the send's last record, `None` when the log no longer has it; `other_seen`: a status of
+/// another attempt says that it was sent.
+pub fn failure_counts(failed: u32, last: Option<&Record>, other_seen: bool) -> bool {
+    let Some(record) = last else { return true };
+    match &record.phase {
+        // Told already, with the same id; or another attempt went out.
+        Phase::Outcome(Outcome::Refused { .. }) => false,
+        Phase::Outcome(Outcome::Accepted { .. }) => record.attempt.number == failed && !other_seen,
+        // Unsettled: the wait for this very status settles it as accepted, and accepted means
+        // that its failure counts.
+        Phase::Intent | Phase::Outcome(Outcome::NotSent | Outcome::InDoubt) => !other_seen,
+    }
+}
+
+/// Whether a status of attempt `told` shows that the customer has the message twice: a later
+/// attempt may have gone out too.
+pub fn shows_duplicate(told: u32, last: Option<&Record>) -> bool {
+    last.is_some_and(|record| {
+        record.attempt.doubtful.is_some_and(|doubtful| told <= doubtful)
+            && matches!(record.phase, Phase::Intent | Phase::Outcome(Outcome::Accepted { .. } | Outcome::InDoubt))
+    })
+}
+
+impl Attempt {
+    /// `epoch`: of the lease it is written under; `at`: the writer's clock. Together they tell a
+    /// worker that an intent it finds is the one it has just tried to store.
+    pub fn intent(&self, epoch: u64, at: Millis) -> Body {
+        Body::SendIntent(v1::SendIntent {
+            send: self.send.to_string(),
+            attempt: self.number,
+            at,
+            decision: self.decision,
+            epoch,
+            doubtful: self.doubtful.unwrap_or(0),
+        })
+    }
+
+    pub fn outcome(&self, outcome: &Outcome, at: Millis) -> Body {
+        Body::SendOutcome(v1::SendOutcome {
+            send: self.send.to_string(),
+            attempt: self.number,
+            at,
+            doubtful: self.doubtful.unwrap_or(0),
+            decision: self.decision,
+            outcome: Some(match outcome {
+                Outcome::Accepted { wamid, answered } => {
+                    send_outcome::Outcome::Accepted(send_outcome::Accepted {
+                        wamid: wamid.as_str().to_owned(),
+                        answered: *answered,
+                    })
+                }
+                Outcome::NotSent => send_outcome::Outcome::NotSent(send_outcome::NotSent {}),
+                Outcome::Refused { code } => {
+                    send_outcome::Outcome::Refused(send_outcome::Refused { code: *code })
+                }
+                Outcome::InDoubt => send_outcome::Outcome::InDoubt(send_outcome::InDoubt {}),
+            }),
+        })
+    }
+}
+
+impl Record {
+    /// `stored_at`: the entry's time in the log.
+    pub fn from_body(body: Body, stored_at: Millis) -> Result<Self, proto::Malformed> {
+        let attempt = |send: &str, decision, number, doubtful: u32| {
+            let send = send.parse().map_err(|_| proto::Malformed("send"))?;
+            Ok(Attempt { send, decision, number, doubtful: (doubtful > 0).then_some(doubtful) })
+        };
+        match body {
+            Body::SendIntent(intent) => Ok(Self {
+                attempt: attempt(&intent.send, intent.decision, intent.attempt, intent.doubtful)?,
+                stored_at,
+                phase: Phase::Intent,
+            }),
+            Body::SendOutcome(record) => Ok(Self {
+                attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
+                stored_at,
+                phase: Phase::Outcome(match record.outcome.ok_or(proto::Malformed("outcome"))? {
+                    send_outcome::Outcome::Accepted(accepted) => Outcome::Accepted {
+                        wamid: Wamid::new(accepted.wamid),
+                        answered: accepted.answered,
+                    },
+                    send_outcome::Outcome::NotSent(_) => Outcome::NotSent,
+                    send_outcome::Outcome::Refused(refused) => Outcome::Refused { code: refused.code },
+                    send_outcome::Outcome::InDoubt(_) => Outcome::InDoubt,
+                }),
+            }),
+            Body::WhatsappMessage(_)
+            | Body::WhatsappStatus(_)
+            | Body::AssistantAnswer(_)
+            | Body::ThreadFollowed(_)
+            | Body::CallResult(_)
+            | Body::SalesforceEvent(_)
+            | Body::Undelivered(_)
+            | Body::TimerFired(_)
+            | Body::OperatorCommand(_)
+            | Body::Decision(_)
+            | Body::AccountEvent(_) => Err(proto::Malformed("not a send record")),
+        }
+    }
+}
+
+/// The id of the `index`-th part of a long text; the first has the send's own.
+pub fn part_id(send: SendId, index: u32) -> SendId {
+    match index {
+        0 => send,
+        index => {
+            SendId(domain::derive::uuid("send-part", &[send.0.as_bytes(), &index.to_be_bytes()]))
+        }
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
