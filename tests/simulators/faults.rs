@@ -123,3 +123,22 @@ async fn a_status_may_come_before_the_answer() {
     let (status_seen, answered) = tokio::join!(status_seen, answered);
     assert!(status_seen < answered);
 }
+
+#[tokio::test]
+async fn what_a_caller_gave_up_on_happens_all_the_same() {
+    let world = World::start().await;
+    let (token, c) = (world.token("u1").await, id(1));
+    world.create(&token, &c).await;
+    let salesforce = &world.sim.salesforce;
+    salesforce.add_fault(Rule::new("message", Fault::Delay { ms: 100 }).times(1)).unwrap();
+    let given_up =
+        tokio::time::timeout(Duration::from_millis(20), world.say(&token, &c, &id(100), "x")).await;
+    assert!(given_up.is_err());
+    until("the entry", async || (salesforce.conversation(&c)?.texts("EndUser") == ["x"]).then_some(())).await;
+    let seen =
+        |what: &What| matches!(what, What::SfRequest { endpoint, status: 202, .. } if endpoint == "message");
+    until("the record", async || {
+        world.sim.record.from(1, 1_000).iter().any(|entry| seen(&entry.what)).then_some(())
+    })
+    .await;
+}

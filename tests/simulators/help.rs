@@ -1,7 +1,7 @@
 //! Clients, keys, an endpoint for webhooks; and waiting for a state.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -95,21 +95,37 @@ pub(crate) struct World {
     pub(crate) sim: Sim,
     pub(crate) http: reqwest::Client,
     pub(crate) endpoint: Endpoint,
-    keys: KeyPair,
+    private_pem: String,
+}
+
+/// A fresh key pair: private and public PEM.
+fn keys() -> (String, String) {
+    let keys = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let private: Pkcs8V1Der<'_> = keys.as_der().unwrap();
+    let public: PublicKeyX509Der<'_> = keys.public_key().as_der().unwrap();
+    (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
 }
 
 impl World {
+    /// With the key pair that all tests share: making one takes a second.
     pub(crate) async fn start() -> Self {
-        let keys = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        static SHARED: OnceLock<(String, String)> = OnceLock::new();
+        Self::with_keys(SHARED.get_or_init(keys).clone()).await
+    }
+
+    pub(crate) async fn with_other_keys() -> Self {
+        Self::with_keys(keys()).await
+    }
+
+    async fn with_keys((private_pem, public_pem): (String, String)) -> Self {
         let mut options = Options::default();
-        let public: PublicKeyX509Der<'_> = keys.public_key().as_der().unwrap();
-        options.salesforce_config.keys = vec![PublicKey::pem("key-1", &pem("PUBLIC KEY", public.as_ref()))];
+        options.salesforce_config.keys = vec![PublicKey::pem("key-1", &public_pem)];
         options.salesforce_config.issuer = "https://bridge.example.com".into();
         let sim = Sim::start(options).await.unwrap();
         let endpoint = Endpoint::start().await;
         sim.whatsapp.set_number(number(&endpoint.url));
         let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
-        Self { sim, http, endpoint, keys }
+        Self { sim, http, endpoint, private_pem }
     }
 
     /// `POST …/messages` with the number's token. Status and body.
@@ -124,9 +140,7 @@ impl World {
     }
 
     pub(crate) fn identity(&self, header: Value, claims: Value) -> String {
-        let private: Pkcs8V1Der<'_> = self.keys.as_der().unwrap();
-        let key =
-            jsonwebtoken::EncodingKey::from_rsa_pem(pem("PRIVATE KEY", private.as_ref()).as_bytes()).unwrap();
+        let key = jsonwebtoken::EncodingKey::from_rsa_pem(self.private_pem.as_bytes()).unwrap();
         let header: jsonwebtoken::Header = serde_json::from_value(header).unwrap();
         jsonwebtoken::encode(&header, &claims, &key).unwrap()
     }

@@ -1,5 +1,12 @@
 //! The simulators over HTTP: what a client of the real APIs would meet.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test: it may panic, its tasks end with it, and it looks at the kinds of entry that it is about"
+)]
+
 mod control;
 mod faults;
 mod help;

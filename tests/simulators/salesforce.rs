@@ -32,7 +32,7 @@ async fn only_a_good_identity_gives_a_verified_subject() {
     ] {
         assert!(!verified(&world.identity(header.clone(), claims.clone())).await, "{header} {claims}");
     }
-    let other = World::start().await;
+    let other = World::with_other_keys().await;
     assert!(!verified(&other.identity(header, claims.clone())).await, "somebody else's key");
     world.sim.salesforce.configure(json!({ "verify_failure": "401" })).unwrap();
     assert_eq!(world.exchange("x.y.z").await.0, 401);

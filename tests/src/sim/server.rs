@@ -81,6 +81,11 @@ pub(super) fn json(status: u16, body: &Value) -> Answer {
     answer(status, "application/json", body.to_string())
 }
 
+/// A pause that ends early when the simulator stops.
+pub(super) async fn pause(stop: &CancellationToken, length: Duration) {
+    let _ended = tokio::time::timeout(length, stop.cancelled()).await;
+}
+
 /// What is not simulated says so.
 pub(super) fn not_simulated(api: &str, call: &Call) -> Answer {
     let what = format!("{} {} is not simulated", call.method, call.path);
@@ -177,11 +182,13 @@ impl Listening {
 
     fn serve(&self, stream: TcpStream, life: CancellationToken, permits: &Arc<Semaphore>) {
         let Ok(permit) = permits.clone().try_acquire_owned() else { return };
-        let handler = self.handler.clone();
+        let (handler, tracker) = (self.handler.clone(), self.tracker.clone());
         self.tracker.spawn(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
-            let service = service_fn(move |request: Request<Incoming>| respond(handler.clone(), request));
+            let service = service_fn(move |request: Request<Incoming>| {
+                respond(handler.clone(), tracker.clone(), request)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service);
@@ -198,7 +205,11 @@ async fn until(wanted: &mut watch::Receiver<bool>, up: bool) -> bool {
     wanted.wait_for(|wanted| *wanted == up).await.is_ok()
 }
 
-async fn respond(handler: Handler, request: Request<Incoming>) -> Result<Answer, Dropped> {
+async fn respond(
+    handler: Handler,
+    tracker: TaskTracker,
+    request: Request<Incoming>,
+) -> Result<Answer, Dropped> {
     let (parts, body) = request.into_parts();
     let body = match axum::body::to_bytes(Body::new(body), MAX_BODY_BYTES).await {
         Ok(body) => body,
@@ -209,5 +220,7 @@ async fn respond(handler: Handler, request: Request<Incoming>) -> Result<Answer,
         .map(|found| found.0)
         .unwrap_or_else(|_| HashMap::from([("malformed".to_owned(), query.to_owned())]));
     let path = parts.uri.path().to_owned();
-    handler(Call { method: parts.method, path, query, headers: parts.headers, body }).await
+    let call = Call { method: parts.method, path, query, headers: parts.headers, body };
+    // In a task of its own: a caller that gives up does not undo what it asked for, as in life.
+    tracker.spawn(handler(call)).await.unwrap_or(Err(Dropped))
 }

@@ -14,8 +14,11 @@ use super::{
 use crate::sim::{
     faults::Fault,
     record::What,
-    server::{Answer, Call, Dropped, answer, gateway_page, json as json_answer, not_simulated},
+    server::{Answer, Call, Dropped, answer, gateway_page, json as json_answer, not_simulated, pause},
 };
+
+/// How long an ordered time-out keeps the connection, if the caller does not give up before.
+const NEVER: Duration = Duration::from_secs(600);
 
 /// What one request was about, for the record.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ impl Salesforce {
         let (endpoint, conversation) = endpoint(&call);
         let verdict = self.with(|state| state.faults.decide(endpoint));
         if !verdict.delay.is_zero() {
-            tokio::time::sleep(verdict.delay).await;
+            pause(&self.stop, verdict.delay).await;
         }
         let mut about = About { conversation, ..About::default() };
         let fault = verdict.name();
@@ -98,8 +101,7 @@ impl Salesforce {
             }
             Some(Fault::Timeout) => {
                 record(about, 0);
-                // Until the caller gives up; never for ever.
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                pause(&self.stop, NEVER).await;
                 return Err(Dropped);
             }
             Some(Fault::Refuse | Fault::Graph { .. }) => {
@@ -136,7 +138,7 @@ impl Salesforce {
             return Err(Dropped);
         }
         if let Some(Fault::SlowAnswer { ms }) = verdict.fault {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            pause(&self.stop, Duration::from_millis(ms)).await;
         }
         record(about, response.status().as_u16());
         Ok(response)

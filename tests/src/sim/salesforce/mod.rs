@@ -231,7 +231,8 @@ impl Salesforce {
         self.touch(who, |user| user.cuts += 1)
     }
 
-    /// Streams stay open, also new ones, and carry nothing: no events, no pings.
+    /// Streams of the users there are stay open, also new ones of theirs, and carry nothing: no events,
+    /// no pings.
     pub fn stall_streams(self: &Arc<Self>, who: &Who) -> usize {
         self.record.control("salesforce stall streams", json!(who));
         self.touch(who, |user| user.stalled = true)

@@ -15,8 +15,11 @@ use super::{
 use crate::sim::{
     faults::Fault,
     record::What,
-    server::{Answer, Call, Dropped, answer, gateway_page, not_simulated},
+    server::{Answer, Call, Dropped, answer, gateway_page, not_simulated, pause},
 };
+
+/// How long an ordered time-out keeps the connection, if the caller does not give up before.
+const NEVER: Duration = Duration::from_secs(600);
 
 /// What one request was about, for the record.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ impl WhatsApp {
         };
         let verdict = self.lock().faults.decide(endpoint);
         if !verdict.delay.is_zero() {
-            tokio::time::sleep(verdict.delay).await;
+            pause(&self.stop, verdict.delay).await;
         }
         let mut about =
             About { number: Some(number.to_owned()).filter(|n| !n.is_empty()), ..About::default() };
@@ -94,8 +97,7 @@ impl WhatsApp {
             Some(Fault::Timeout) => {
                 unprocessed(&mut about);
                 record(about, 0);
-                // Until the caller gives up; never for ever.
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                pause(&self.stop, NEVER).await;
                 return Err(Dropped);
             }
             Some(Fault::Refuse) => {
@@ -123,7 +125,7 @@ impl WhatsApp {
             return Err(Dropped);
         }
         if let Some(Fault::SlowAnswer { ms }) = verdict.fault {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            pause(&self.stop, Duration::from_millis(ms)).await;
         }
         record(about, response.status().as_u16());
         Ok(response)
