@@ -60,7 +60,7 @@ impl Nats {
     pub async fn restart(&mut self) -> Result<()> {
         self.kill().await?;
         let config = format!(
-            "host: 127.0.0.1\nport: {}\nserver_name: dev\nping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"5s\"\n\
+            "host: 127.0.0.1\nport: {}\nserver_name: dev\nping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"5s\"\nmax_payload: 4MB\n\
              jetstream {{\n  store_dir: \"{}\"\n  sync_interval: {}\n  max_file: 4G\n  max_mem: 256M\n}}\n",
             self.port,
             self.dir().display(),
@@ -125,7 +125,8 @@ impl Valkey {
         .map(|arg| (*arg).to_owned())
         .collect::<Vec<_>>();
         let binary = valkey_server().await?;
-        self.process = Some(Process::spawn("valkey", &binary, &args, &[], Some(&self.dir.path().join("log")))?);
+        self.process =
+            Some(Process::spawn("valkey", &binary, &args, &[], Some(&self.dir.path().join("log")))?);
         wait_for_port(self.port, Duration::from_secs(20)).await.context("valkey-server did not come up")
     }
 
