@@ -1,1 +1,3 @@
 //! Answers while no human does
+
+pub mod rules;

@@ -1,0 +1,161 @@
+//! What the built-in assistant answers. Pure: the same question under the same settings gets the
+//! same answer, on every machine and every repeat.
+//!
+//! In this order: a wish for a person is granted, a known question answered, a greeting returned;
+//! for anything else the customer is offered a person. While the customer waits for one
+//! (`helping`), only known questions are answered.
+
+mod human;
+mod lexicon;
+mod speech;
+mod words;
+
+use std::collections::HashSet;
+
+use domain::{
+    message::split_text,
+    session::{Answer, Ask},
+    settings::FaqEntry,
+};
+
+use self::{
+    human::Lexicon,
+    speech::{Language, Speech},
+    words::{clauses, words},
+};
+
+/// The longest answer, in characters. WhatsApp would take 4,096; nobody reads them.
+pub const LONGEST_ANSWER: usize = 1024;
+
+/// What a rep reads as the reason of the handoff.
+pub const HANDOFF_REASON: &str = "the customer asked for a person";
+
+/// Kinds of message without words that still say nothing to answer.
+const NOT_SAID: [&str; 4] = ["reaction", "sticker", "system", "revoke"];
+/// Kinds whose words are what the customer said: a tap on one of our buttons, a changed message.
+const SAID: [&str; 3] = ["button", "interactive", "edit"];
+
+/// The rules under one version of the settings.
+#[derive(Debug)]
+pub struct Rules {
+    lexicons: Vec<Lexicon>,
+    speech: Vec<Speech>,
+    faq: Vec<Known>,
+    /// What the assistant says it can answer, in the operator's words.
+    topics: String,
+}
+
+#[derive(Debug)]
+struct Known {
+    phrases: Vec<HashSet<String>>,
+    answer: String,
+}
+
+impl Rules {
+    pub fn new(faq: &[FaqEntry]) -> Self {
+        Self {
+            lexicons: lexicon::all(),
+            speech: speech::all(),
+            faq: faq
+                .iter()
+                .map(|entry| Known {
+                    phrases: entry
+                        .phrases
+                        .iter()
+                        .map(|phrase| words(phrase).into_iter().collect::<HashSet<_>>())
+                        .filter(|words| !words.is_empty())
+                        .collect(),
+                    answer: bounded(&entry.answer),
+                })
+                .filter(|known| !known.answer.is_empty())
+                .collect(),
+            topics: topics(faq),
+        }
+    }
+
+    pub fn answer(&self, ask: &Ask) -> Answer {
+        let (kind, text) = placeholder(&ask.text);
+        let clauses = clauses(text);
+        let said: Vec<String> = clauses.concat();
+        if kind.is_some_and(|kind| NOT_SAID.contains(&kind)) || (kind.is_none() && text.trim().is_empty()) {
+            return Answer::Silence;
+        }
+        // Already on the way to a person: asking again changes nothing.
+        if !ask.helping && self.lexicons.iter().any(|lexicon| lexicon.asks_for_person(&clauses)) {
+            return Answer::Handoff { reason: HANDOFF_REASON.into() };
+        }
+        if let Some(answer) = self.known(&said) {
+            return Answer::Reply { text: answer.to_owned() };
+        }
+        if ask.helping {
+            return Answer::Silence;
+        }
+        let language = Language::of(text, &said, &self.speech);
+        let speech = &self.speech[language.index()];
+        if kind.is_some_and(|kind| !SAID.contains(&kind)) {
+            return Answer::Reply { text: speech.text_only.into() };
+        }
+        // A greeting tells its language best: "hola" alone has no other word to go by.
+        let all = || std::iter::once(speech).chain(&self.speech);
+        if let Some(speech) = all().find(|speech| speech.greets(&said)) {
+            let text = if ask.human_until.is_some() { speech.hello_again } else { speech.hello };
+            return Answer::Reply { text: text.into() };
+        }
+        if let Some(speech) = all().find(|speech| speech.thanks(&said)) {
+            return Answer::Reply { text: speech.welcome.into() };
+        }
+        Answer::Reply { text: bounded(&speech.fallback(&self.topics)) }
+    }
+
+    /// The entry whose matching phrase has the most words; among equals the first.
+    fn known(&self, said: &[String]) -> Option<&str> {
+        let said: HashSet<&String> = said.iter().collect();
+        let mut best: Option<(usize, &str)> = None;
+        for known in &self.faq {
+            let matching =
+                known.phrases.iter().filter(|phrase| phrase.iter().all(|word| said.contains(word)));
+            if let Some(words) = matching.map(HashSet::len).max()
+                && best.is_none_or(|(most, _)| words > most)
+            {
+                best = Some((words, &known.answer));
+            }
+        }
+        best.map(|(_, answer)| answer)
+    }
+}
+
+/// `[image] some words` taken apart: what is not text arrives like that (`Content::as_text`).
+fn placeholder(text: &str) -> (Option<&str>, &str) {
+    let apart = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).filter(|(kind, _)| {
+        (1..=32).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    });
+    match apart {
+        Some((kind, words)) => (Some(kind), words.trim_start()),
+        None => (None, text),
+    }
+}
+
+/// The first phrase of the first few entries: enough to know what to ask.
+fn topics(faq: &[FaqEntry]) -> String {
+    let first: Vec<String> = faq
+        .iter()
+        .filter_map(|entry| {
+            entry.phrases.iter().map(|phrase| phrase.trim()).find(|phrase| !phrase.is_empty())
+        })
+        .take(4)
+        .map(|phrase| phrase.chars().take(40).collect())
+        .collect();
+    first.join(", ")
+}
+
+fn bounded(text: &str) -> String {
+    let text = text.trim();
+    if text.chars().count() <= LONGEST_ANSWER {
+        return text.to_owned();
+    }
+    let head = split_text(text, LONGEST_ANSWER - 1).into_iter().next().unwrap_or_default();
+    format!("{head}…")
+}
+
+#[cfg(test)]
+mod tests;
