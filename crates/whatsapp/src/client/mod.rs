@@ -25,6 +25,7 @@ pub const MAX_OPAQUE_CHARS: usize = 512;
 pub const MAX_TEXT_CHARS: usize = 4096;
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Config {
     /// Where the Graph API is, with its version. https, or http on loopback.
     #[arg(long, env = "GRAPH_URL", default_value = "https://graph.facebook.com/v25.0")]

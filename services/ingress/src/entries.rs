@@ -1,0 +1,241 @@
+//! From what a webhook tells to log entries: pure, and the only place that knows which subject an
+//! event has.
+
+use bytes::Bytes;
+use domain::{ConversationKey, derive::Keying, message::Content};
+use proto::{
+    subjects::{self, Kind, SendRef},
+    v1::{self, entry::Body, whats_app_status},
+};
+use whatsapp::webhook::{Event, Identity, Message, Other, Status};
+
+/// Text beyond this stands in an entry's raw JSON only: with it twice, an entry could outgrow
+/// what the broker takes. WhatsApp's own apps stop at 65,536 characters.
+const LONGEST_TEXT_BYTES: usize = 256 * 1024;
+
+/// The most that an entry adds to the JSON it keeps, in bytes.
+pub const ENTRY_OVERHEAD_BYTES: usize = LONGEST_TEXT_BYTES + 64 * 1024;
+
+/// An entry on its way into the log.
+#[derive(Clone)]
+pub struct Entry {
+    /// Entries of one conversation are stored one after the other.
+    pub conversation: Option<ConversationKey>,
+    pub kind: &'static str,
+    pub subject: String,
+    pub payload: Bytes,
+}
+
+/// What people wrote is in there.
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+pub fn entry(event: Event, keying: &Keying) -> Entry {
+    match event {
+        Event::Message(event) => match event.message.customer.id() {
+            Some(customer) => message(event, &customer, keying),
+            None => account(
+                Other { waba: event.waba, field: "messages".into(), number: None, raw: event.raw },
+                keying,
+            ),
+        },
+        Event::Status(event) => status(event, keying),
+        Event::Other(event) => account(event, keying),
+    }
+}
+
+fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -> Entry {
+    let key = keying.conversation(&event.message.number, customer);
+    let id = match &event.identity {
+        Identity::Wamid => keying.wamid(&event.message.wamid),
+        Identity::Text(text) => keying.event(text.as_bytes()),
+    };
+    match &mut event.message.content {
+        Content::Text(text) | Content::Other { text: Some(text), .. } => {
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT_BYTES));
+        }
+        Content::Other { text: None, .. } | Content::Notice { .. } => {}
+    }
+    let body = v1::WhatsAppMessage::new(&event.message, &event.waba, event.raw);
+    Entry {
+        conversation: Some(key),
+        kind: Kind::WhatsApp.as_str(),
+        subject: subjects::fact(&key, Kind::WhatsApp, &id),
+        payload: proto::encode(Body::WhatsappMessage(body)),
+    }
+}
+
+fn status(event: Status, keying: &Keying) -> Entry {
+    let opaque = event.opaque.as_deref();
+    // Our own word for the conversation first: a status may know less than we do.
+    let key = opaque.and_then(SendRef::conversation_in_opaque).or_else(|| {
+        let customer = event.customer.as_ref()?.id()?;
+        Some(keying.conversation(&event.number, &customer))
+    });
+    let Some(key) = key else { return account(event.into_other(), keying) };
+    let reference = opaque.and_then(SendRef::from_opaque).map(|reference| reference.to_string());
+    let id = reference.clone().unwrap_or_else(|| keying.wamid(&event.wamid));
+    let subject = subjects::status(&key, &id, &event.status);
+    let problems = event
+        .problems
+        .into_iter()
+        .map(|problem| whats_app_status::Problem { code: problem.code, title: problem.title });
+    let body = v1::WhatsAppStatus {
+        phone_number_id: event.number.as_str().to_owned(),
+        wamid: event.wamid.as_str().to_owned(),
+        status: event.status,
+        at: event.at,
+        reference,
+        problems: problems.collect(),
+        raw: event.raw,
+    };
+    Entry {
+        conversation: Some(key),
+        kind: Kind::Status.as_str(),
+        subject,
+        payload: proto::encode(Body::WhatsappStatus(body)),
+    }
+}
+
+fn account(event: Other, keying: &Keying) -> Entry {
+    Entry {
+        conversation: None,
+        kind: "account",
+        subject: subjects::account(&event.waba, &event.field, &keying.event(&event.raw)),
+        payload: proto::encode(Body::AccountEvent(v1::AccountEvent {
+            waba_id: event.waba.as_str().to_owned(),
+            field: event.field,
+            raw: event.raw,
+        })),
+    }
+}
+
+/// Entries in lanes: those of one conversation in one lane, in their order, and every other entry
+/// in a lane of its own.
+pub fn lanes(entries: impl IntoIterator<Item = Entry>) -> Vec<Vec<Entry>> {
+    let mut lanes: Vec<Vec<Entry>> = Vec::new();
+    let mut of = std::collections::HashMap::new();
+    for entry in entries {
+        let lane = match entry.conversation {
+            Some(key) => *of.entry(key).or_insert(lanes.len()),
+            None => lanes.len(),
+        };
+        match lanes.get_mut(lane) {
+            Some(lane) => lane.push(entry),
+            None => lanes.push(vec![entry]),
+        }
+    }
+    lanes
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{SendId, message::Customer};
+    use proto::subjects::Address;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn keying() -> Keying {
+        Keying::new(&SecretString::from("test"))
+    }
+
+    fn entries(body: &str) -> Vec<Entry> {
+        let body = format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages",
+                "value":{{"metadata":{{"phone_number_id":"2"}},{body}}}}}]}}]}}"#
+        );
+        let events = whatsapp::webhook::parse(&body.into(), 1).unwrap();
+        events.into_iter().map(|event| entry(event, &keying())).collect()
+    }
+
+    fn conversation_of(phone: &str) -> ConversationKey {
+        let customer = Customer { phone: Some(phone.into()), ..Customer::default() };
+        keying().conversation(&domain::PhoneNumberId::new("2"), &customer.id().unwrap())
+    }
+
+    #[test]
+    fn a_message_stands_under_its_conversation_and_wamid() {
+        let found =
+            entries(r#""messages":[{"id":"wamid.1","from":"49","type":"text","text":{"body":"hi"}}]"#);
+        let address: Address = found[0].subject.parse().unwrap();
+        assert_eq!((address.key, address.kind), (conversation_of("49"), Kind::WhatsApp));
+        assert_eq!(address.id, keying().wamid(&domain::Wamid::new("wamid.1")));
+        let Body::WhatsappMessage(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        assert_eq!(body.waba_id, "1");
+        assert_eq!(proto::convert::inbound(body).unwrap().content, Content::Text("hi".into()));
+        assert!(!found[0].subject.contains("49.") && !found[0].subject.contains("wamid"));
+    }
+
+    #[test]
+    fn a_status_goes_where_our_opaque_data_says() {
+        let key = conversation_of("49");
+        let reference = SendRef { send: SendId(domain::derive::uuid("send", &[])), attempt: 1 };
+        let opaque = reference.to_opaque_in(&key);
+        // A failed send: without the opaque data it would count for a conversation "49123".
+        let found = entries(&format!(
+            r#""statuses":[{{"id":"w","status":"failed","recipient_id":"49123","biz_opaque_callback_data":"{opaque}",
+                "errors":[{{"code":131047,"title":"Re-engagement message"}}]}}]"#
+        ));
+        assert_eq!(found[0].subject, subjects::status(&key, &reference.to_string(), "failed"));
+        let Body::WhatsappStatus(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        assert_eq!(body.problems[0].code, 131047);
+        assert_eq!(body.reference, Some(reference.to_string()));
+    }
+
+    #[test]
+    fn a_status_of_somebody_elses_send_stands_under_the_wamid() {
+        let found = entries(
+            r#""statuses":[{"id":"w","status":"read","recipient_id":"49","biz_opaque_callback_data":"{\"a\":1}"}]"#,
+        );
+        let wamid = keying().wamid(&domain::Wamid::new("w"));
+        assert_eq!(found[0].subject, subjects::status(&conversation_of("49"), &wamid, "read"));
+    }
+
+    #[test]
+    fn a_status_about_nobody_is_an_account_event() {
+        let found = entries(r#""statuses":[{"id":"w","status":"failed"}]"#);
+        assert!(found[0].subject.starts_with("account.1.messages."), "{:?}", found[0]);
+    }
+
+    #[test]
+    fn a_standby_copy_does_not_take_the_place_of_the_message() {
+        let message = r#"{"id":"w","from":"49","type":"text","text":{"body":"hi"}}"#;
+        let direct = entries(&format!(r#""messages":[{message}]"#));
+        let body = format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"standby",
+                "value":{{"metadata":{{"phone_number_id":"2"}},"standby":{{"messages":[{message}]}}}}}}]}}]}}"#
+        );
+        let copy = whatsapp::webhook::parse(&body.into(), 1).unwrap().remove(0);
+        let copy = entry(copy, &keying());
+        assert_eq!(copy.conversation, direct[0].conversation);
+        assert_ne!(copy.subject, direct[0].subject);
+    }
+
+    #[test]
+    fn a_huge_text_is_whole_in_the_raw_json_only() {
+        let text = "ä".repeat(1_400_000);
+        let body =
+            format!(r#""messages":[{{"id":"w","from":"49","type":"text","text":{{"body":"{text}"}}}}]"#);
+        let found = entries(&body);
+        assert!(found[0].payload.len() < body.len() + ENTRY_OVERHEAD_BYTES);
+        let Body::WhatsappMessage(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        assert!(body.raw.len() > text.len());
+    }
+
+    #[test]
+    fn lanes_keep_the_order_within_a_conversation() {
+        let found = entries(
+            r#""messages":[{"id":"a1","from":"1"},{"id":"b1","from":"2"},{"id":"a2","from":"1"},{"id":"c"},{"id":"d"}]"#,
+        );
+        let ids: Vec<_> = found.iter().map(|entry| entry.subject.clone()).collect();
+        let lanes = lanes(found);
+        let lanes: Vec<Vec<_>> =
+            lanes.into_iter().map(|lane| lane.into_iter().map(|e| e.subject).collect()).collect();
+        let expected: [&[usize]; 4] = [&[0, 2], &[1], &[3], &[4]];
+        assert_eq!(lanes, expected.map(|lane| lane.iter().map(|&i| ids[i].clone()).collect::<Vec<_>>()));
+    }
+}
