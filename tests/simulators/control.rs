@@ -1,6 +1,6 @@
 //! The same levers over HTTP.
 
-use e2e::sim::{Api, ControlClient, Fault, Rule, Say, Verb, What, Who};
+use e2e::sim::{Addresses, Api, ControlClient, Fault, Rule, Say, Verb, What, Who};
 use futures::StreamExt as _;
 use serde_json::json;
 
@@ -59,4 +59,23 @@ async fn events_tell_what_happens_as_it_happens() {
     let first = events.next().await.unwrap().unwrap();
     let first = std::str::from_utf8(&first).unwrap();
     assert!(first.starts_with(&format!("id:{from}\ndata:{{")) && first.contains("customer_said"), "{first}");
+}
+
+#[tokio::test]
+async fn the_program_says_where_it_listens_and_stops_when_told() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sim"))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(program.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let addresses: Addresses = serde_json::from_str(&line).unwrap();
+    let control = ControlClient::new(&addresses.control).unwrap();
+    assert_eq!(control.extent().await.unwrap().last, 0);
+    // The answer may be lost: the program is going.
+    let _ = control.stop().await;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), program.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
 }

@@ -165,6 +165,11 @@ impl ControlClient {
         self.order(&format!("{}/{what}", path(api)), &json!({})).await
     }
 
+    /// Ends the program.
+    pub async fn stop(&self) -> Result<()> {
+        self.order("stop", &json!({})).await
+    }
+
     /// The record from a sequence on.
     pub async fn record(&self, from: u64) -> Result<Vec<Entry>> {
         let request = self.http.get(format!("{}/control/record", self.base)).query(&[("from", from)]);

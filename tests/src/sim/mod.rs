@@ -2,7 +2,8 @@
 //! customer or a rep, switches for what is not known, faults on order, and a record of everything.
 //!
 //! In a test: [`Sim::start`], then the methods of [`WhatsApp`] and [`Salesforce`]. From another
-//! process: the binary `sim` and [`ControlClient`], whose methods are the same.
+//! process: the binary `sim` and [`ControlClient`], whose methods are the same; the calls behind them are
+//! listed in `control.rs`.
 
 mod client;
 mod control;

@@ -77,11 +77,13 @@ impl Refusal {
     fn answer(&self) -> Answer {
         let mut response = match &self.shape {
             Shape::Coded(code) => json_answer(self.status, &json!({ "message": self.message, "code": code })),
-            Shape::Framework { path } => json_answer(
-                self.status,
-                &json!({ "timestamp": super::record::wall_ms(), "status": self.status,
-                         "error": self.message, "path": path }),
-            ),
+            Shape::Framework { path } => {
+                let timestamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string();
+                let body = json!({
+                    "timestamp": timestamp, "status": self.status, "error": self.message, "path": path,
+                });
+                json_answer(self.status, &body)
+            }
             Shape::Plain => answer(self.status, "text/plain", self.message.clone()),
         };
         if let Some(seconds) = self.retry_after {
