@@ -1,1 +1,25 @@
-//! JetStream: the log, append once, the partitioned reader, trace context
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod config;
+mod entry;
+mod error;
+mod log;
+mod membership;
+mod partition;
+mod reader;
+mod streams;
+
+pub use config::Config;
+pub use entry::Entry;
+pub use error::{Error, Failure, Retry};
+pub use log::{Appended, Chained, Log};
+pub use membership::Lease;
+pub use reader::{Handler, Reader, ReaderOptions};
+
+/// Connects, and makes sure that the streams are there and safe.
+pub async fn connect(config: &Config) -> Result<Log, Error> {
+    let connection = config::connect(config).await?;
+    streams::ensure(&connection.context, config).await?;
+    Log::new(connection, config).await
+}

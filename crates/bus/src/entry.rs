@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{self, message::StreamMessage},
+};
+use bytes::Bytes;
+use domain::{Millis, Seq};
+use opentelemetry::{Context, global, propagation::Extractor};
+use proto::subjects::Address;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// An entry of the log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its position.
+    pub seq: Seq,
+    pub subject: String,
+    /// The subject, taken apart; none for entries outside conversations.
+    pub address: Option<Address>,
+    /// When the broker stored it.
+    pub at: Millis,
+    pub payload: Bytes,
+    /// The trace it belongs to.
+    pub trace: Context,
+}
+
+impl Entry {
+    pub(crate) fn stored(message: StreamMessage) -> Self {
+        Self {
+            seq: message.sequence,
+            address: message.subject.parse().ok(),
+            subject: message.subject.to_string(),
+            at: millis(message.time),
+            payload: message.payload,
+            trace: extract(Some(&message.headers)),
+        }
+    }
+
+    /// A delivered message, and its place in the consumer's own count.
+    pub(crate) fn delivered(message: &jetstream::Message) -> Option<(Self, u64)> {
+        let info = message.info().ok()?;
+        let entry = Self {
+            seq: info.stream_sequence,
+            address: message.subject.parse().ok(),
+            subject: message.subject.to_string(),
+            at: millis(info.published),
+            payload: message.payload.clone(),
+            trace: extract(message.headers.as_ref()),
+        };
+        Some((entry, info.consumer_sequence))
+    }
+}
+
+fn millis(time: impl Into<std::time::SystemTime>) -> Millis {
+    let since = time.into().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|value| value.as_str())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+fn extract(headers: Option<&HeaderMap>) -> Context {
+    headers.map_or_else(Context::new, |headers| {
+        global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &Headers(headers)))
+    })
+}
+
+/// The current span, as headers.
+pub(crate) fn trace_headers() -> HeaderMap {
+    let mut carried: HashMap<String, String> = HashMap::new();
+    let context = tracing::Span::current().context();
+    global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut carried));
+    let mut headers = HeaderMap::new();
+    for (name, value) in carried {
+        if !value.is_empty() {
+            headers.insert(name.as_str(), value.as_str());
+        }
+    }
+    headers
+}
