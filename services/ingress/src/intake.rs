@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
-use domain::{Millis, PhoneNumberId, derive::Keying};
+use domain::{ConversationKey, Millis, PhoneNumberId, derive::Keying};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runtime::fields;
@@ -171,16 +171,20 @@ impl Intake {
 
     async fn append(&self, entry: Entry) -> Result<(), RouteError> {
         let _permit = self.appends.acquire().await.map_err(|_| RouteError::Busy)?;
+        // It tries again by itself, until the body's deadline ends it.
         let appended = self.log.append_fact(&entry.subject, entry.payload, None).await;
         let appended = appended.map_err(RouteError::NotStored)?;
-        self.metrics.stored(entry.kind, appended.is_new());
+        self.metrics.stored(entry.kind, !appended.existed);
         Ok(())
     }
 
     /// Keeps `/readyz` up to date; never ends.
     pub(crate) async fn watch_log(&self, reachable: &runtime::health::Condition) {
+        // Nobody's conversation: what counts is that the stream's leader answers.
+        let nobody = ConversationKey::from_bytes([0; 16]);
         loop {
-            reachable.set(matches!(timeout(self.publish_timeout, self.log.check()).await, Ok(Ok(()))));
+            let answer = timeout(self.publish_timeout, self.log.head(&nobody)).await;
+            reachable.set(matches!(answer, Ok(Ok(_))));
             tokio::time::sleep(PROBE_EVERY).await;
         }
     }

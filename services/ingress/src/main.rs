@@ -11,7 +11,7 @@ async fn main() -> anyhow::Result<()> {
     runtime::init_crypto();
     let _telemetry = runtime::telemetry::init("ingress")?; // flushes when dropped
     let shutdown = runtime::shutdown_on_signal()?;
-    let log = bus::Log::connect(&config.bus).await.context("connect to the log")?;
+    let log = bus::connect(&config.bus).await.context("connect to the log")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
     ingress::run(config.webhook, listener, log, shutdown).await
 }

@@ -42,7 +42,7 @@ async fn start(change: impl FnOnce(&mut Webhook)) -> Service {
     ];
     let mut config = Config::try_parse_from(arguments.concat()).unwrap();
     change(&mut config.webhook);
-    let log = bus::Log::connect(&config.bus).await.unwrap();
+    let log = bus::connect(&config.bus).await.unwrap();
     let shutdown = CancellationToken::new();
     let run = ingress::run(config.webhook.clone(), listener, log, shutdown.clone());
     #[expect(clippy::disallowed_methods, reason = "awaited by the tests that stop it")]
