@@ -1,3 +1,56 @@
-//! Answers while no human does
+//! Answers while no human does: reads the decisions that ask, appends the answers.
+//!
+//! The built-in [`rules`] can be replaced by anything that keeps the contract in this service's
+//! README, in any language.
 
+mod config;
 pub mod rules;
+mod worker;
+
+use anyhow::Context as _;
+use bus::ReaderOptions;
+pub use config::Config;
+use domain::settings::Settings;
+use proto::subjects::Kind;
+use rules::Rules;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::worker::Worker;
+
+/// Works until `shutdown`, then hands its partitions over.
+///
+/// # Errors
+/// When the reader or the health endpoint cannot go on.
+pub async fn run(
+    listener: TcpListener,
+    log: bus::Log,
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let health = runtime::health::Health::new();
+    let reads = health.condition("log");
+    let (ready, mut is_ready) = watch::channel(false);
+    let worker = Worker { log: log.clone(), rules: Rules::new(&settings.faq) };
+    let reader = log.reader("assistant", &[Kind::Decision], ReaderOptions::default()).notify_ready(ready);
+    tracing::info!(faq = settings.faq.len(), "answering");
+    let watch_ready = async {
+        // The sender goes when the reader ends: nothing to be ready for then.
+        while is_ready.changed().await.is_ok() {
+            reads.set(*is_ready.borrow());
+        }
+        reads.set(false);
+    };
+    // One that ends by itself ends the other.
+    let ended = shutdown.child_token();
+    let read = async {
+        let _end = ended.clone().drop_guard();
+        reader.run(worker, ended.clone()).await.context("read decisions")
+    };
+    let serve = async {
+        let _end = ended.clone().drop_guard();
+        runtime::serve_health(listener, health.clone(), ended.clone()).await.context("serve health")
+    };
+    let (read, served, ()) = tokio::join!(read, serve, watch_ready);
+    read.and(served)
+}

@@ -1,1 +1,18 @@
-fn main() {}
+//! Answers customers while no human does.
+
+use anyhow::Context as _;
+use assistant::Config;
+use clap::Parser as _;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    runtime::init_crypto();
+    let _telemetry = runtime::telemetry::init("assistant")?; // flushes when dropped
+    let shutdown = runtime::shutdown_on_signal()?;
+    let settings = runtime::settings::load(&config.settings_path)?;
+    let log = bus::connect(&config.bus).await.context("connect to the log")?;
+    let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
+    assistant::run(listener, log, &settings, shutdown).await
+}

@@ -159,3 +159,5 @@ fn bounded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wishes;
