@@ -85,7 +85,11 @@ pub(crate) async fn connect(config: &Config) -> Result<Connection, Error> {
         .request_timeout(Some(Duration::from_secs(2)))
         // The library's own backoff grows to 4 s, which alone would break the goal of 5 s.
         .reconnect_delay_callback(|attempts| {
-            if attempts < 2 { Duration::from_millis(20) } else { Duration::from_millis(100 + fastrand::u64(0..150)) }
+            if attempts < 2 {
+                Duration::from_millis(20)
+            } else {
+                Duration::from_millis(100 + fastrand::u64(0..150))
+            }
         })
         .max_reconnects(None)
         .subscription_capacity(64 * 1024)

@@ -71,7 +71,9 @@ impl Extractor for Headers<'_> {
 
 fn extract(headers: Option<&HeaderMap>) -> Context {
     headers.map_or_else(Context::new, |headers| {
-        global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &Headers(headers)))
+        global::get_text_map_propagator(|propagator| {
+            propagator.extract_with_context(&Context::new(), &Headers(headers))
+        })
     })
 }
 

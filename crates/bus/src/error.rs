@@ -83,7 +83,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Broker { .. } | Error::Deadline => Self::soon(error),
-            Error::Refused(_) | Error::Unsafe { .. } | Error::Config(_) | Error::NoEntry(_) => Self::never(error),
+            Error::Refused(_) | Error::Unsafe { .. } | Error::Config(_) | Error::NoEntry(_) => {
+                Self::never(error)
+            }
         }
     }
 }

@@ -193,7 +193,8 @@ impl Log {
             };
             match error.kind() {
                 PublishErrorKind::WrongLastSequence => {
-                    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    let source =
+                        std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                     return Ok(Published::WrongLast(wrong_last(&source)));
                 }
                 PublishErrorKind::MaxPayloadExceeded => return Err(Error::Refused("it is too large".into())),
@@ -205,9 +206,9 @@ impl Log {
                 | PublishErrorKind::Other => {}
             }
             // Decorrelated jitter: many lanes must not come back in step.
-            pause = Duration::from_millis(
-                fastrand::u64(20..=u64::try_from(pause.as_millis()).unwrap_or(20).saturating_mul(3).clamp(21, 1000)),
-            );
+            pause = Duration::from_millis(fastrand::u64(
+                20..=u64::try_from(pause.as_millis()).unwrap_or(20).saturating_mul(3).clamp(21, 1000),
+            ));
             tracing::debug!(error = %error, "append again");
             if timeout_at(deadline, tokio::time::sleep(pause)).await.is_err() {
                 return Err(Error::Deadline);
@@ -266,7 +267,8 @@ impl Log {
         through: Seq,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let broken = |doing: &'static str| move |e: Box<dyn std::error::Error + Send + Sync>| Error::broker(doing)(e);
+        let broken =
+            |doing: &'static str| move |e: Box<dyn std::error::Error + Send + Sync>| Error::broker(doing)(e);
         let mut consumer = self
             .stream
             .create_consumer(ephemeral(filters, deliver_policy))
@@ -301,31 +303,34 @@ impl Log {
     /// entry is skipped or repeated.
     pub fn tail(&self, filters: Vec<String>, from: Seq) -> impl FuturesStream<Item = Entry> + Send + use<> {
         let log = self.clone();
-        futures::stream::unfold((log, filters, from.max(1), None), |(log, filters, mut next, mut open)| async move {
-            loop {
-                let messages = match &mut open {
-                    Some(messages) => messages,
-                    None => {
-                        let policy = DeliverPolicy::ByStartSequence { start_sequence: next };
-                        match log.follow(filters.clone(), policy).await {
-                            Ok(messages) => open.insert(messages),
-                            Err(_) => {
-                                tokio::time::sleep(Duration::from_millis(200)).await;
-                                continue;
+        futures::stream::unfold(
+            (log, filters, from.max(1), None),
+            |(log, filters, mut next, mut open)| async move {
+                loop {
+                    let messages = match &mut open {
+                        Some(messages) => messages,
+                        None => {
+                            let policy = DeliverPolicy::ByStartSequence { start_sequence: next };
+                            match log.follow(filters.clone(), policy).await {
+                                Ok(messages) => open.insert(messages),
+                                Err(_) => {
+                                    tokio::time::sleep(Duration::from_millis(200)).await;
+                                    continue;
+                                }
                             }
                         }
+                    };
+                    match messages.next().await {
+                        Some(Ok(message)) => {
+                            let Some((entry, _)) = Entry::delivered(&message) else { continue };
+                            next = entry.seq + 1;
+                            return Some((entry, (log, filters, next, open)));
+                        }
+                        Some(Err(_)) | None => open = None,
                     }
-                };
-                match messages.next().await {
-                    Some(Ok(message)) => {
-                        let Some((entry, _)) = Entry::delivered(&message) else { continue };
-                        next = entry.seq + 1;
-                        return Some((entry, (log, filters, next, open)));
-                    }
-                    Some(Err(_)) | None => open = None,
                 }
-            }
-        })
+            },
+        )
     }
 
     /// A private consumer and its messages. Heartbeats every second: two missed end it.

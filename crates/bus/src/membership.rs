@@ -99,7 +99,9 @@ impl Observer {
                 }
                 (_, Some(_)) if !mine.released.contains(&partition) => plan.lost.push(partition),
                 // Ours in the table, but dropped when our beat was late: nobody took it since.
-                (Some(claim), None) if claim.owner == self.me && !mine.leaving => self.take(&mut plan, partition),
+                (Some(claim), None) if claim.owner == self.me && !mine.leaving => {
+                    self.take(&mut plan, partition)
+                }
                 (None, _) if !mine.leaving => {
                     if target(partition, live.iter().map(String::as_str)) == Some(&self.me) {
                         self.take(&mut plan, partition);
@@ -192,7 +194,11 @@ impl Lease {
 
     /// A lease that is never lost, for tests of handlers.
     pub fn for_test() -> Self {
-        Self { epoch: 1, beat: Arc::new(Beat::new(Duration::from_secs(3600))), lost: CancellationToken::new() }
+        Self {
+            epoch: 1,
+            beat: Arc::new(Beat::new(Duration::from_secs(3600))),
+            lost: CancellationToken::new(),
+        }
     }
 
     /// As if the partition had been taken by another process.
@@ -217,7 +223,8 @@ impl Beat {
 
     /// `at`: before the renewal was sent, so that our clock runs out first.
     pub(crate) fn renewed(&self, at: Instant) {
-        let millis = u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let millis =
+            u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         self.last.store(millis, Ordering::Release);
     }
 

@@ -184,7 +184,8 @@ impl<H: Handler> Worker<H> {
         let entry = store.entry(self.key()).await.map_err(|e| broken(e.into()))?;
         let (mut checkpoint, revision) = match entry {
             Some(entry) if entry.operation == kv::Operation::Put => {
-                let checkpoint: Checkpoint = serde_json::from_slice(&entry.value).map_err(|e| broken(e.into()))?;
+                let checkpoint: Checkpoint =
+                    serde_json::from_slice(&entry.value).map_err(|e| broken(e.into()))?;
                 (checkpoint, entry.revision)
             }
             Some(entry) => (Checkpoint::default(), entry.revision),
@@ -195,7 +196,8 @@ impl<H: Handler> Worker<H> {
         }
         checkpoint.epoch = self.lease.epoch;
         let value = serde_json::to_vec(&checkpoint).map_err(|e| broken(e.into()))?;
-        self.revision = store.update(self.key(), value.into(), revision).await.map_err(|e| broken(e.into()))?;
+        self.revision =
+            store.update(self.key(), value.into(), revision).await.map_err(|e| broken(e.into()))?;
         Ok(Some(checkpoint))
     }
 
@@ -462,7 +464,10 @@ impl<H: Handler> Attempt<H> {
                 error = %failure,
                 "entry not finished, again in {wait:?}",
             );
-            if !parked && failure.retry != Retry::Never && started.elapsed() + wait > self.shared.options.park_after {
+            if !parked
+                && failure.retry != Retry::Never
+                && started.elapsed() + wait > self.shared.options.park_after
+            {
                 return How::Stuck;
             }
             tokio::select! {
@@ -537,12 +542,21 @@ impl<H: Handler> Attempt<H> {
 }
 
 fn count(name: &'static str, service: &'static str) {
-    opentelemetry::global::meter("bus").u64_counter(name).build().add(1, &[KeyValue::new("service", service)]);
+    opentelemetry::global::meter("bus")
+        .u64_counter(name)
+        .build()
+        .add(1, &[KeyValue::new("service", service)]);
 }
 
 impl crate::Log {
     /// Stores beside the log, until it is stored or the lease is lost.
-    async fn keep_beside(&self, subject: &str, payload: Bytes, headers: HeaderMap, lease: &Lease) -> Option<()> {
+    async fn keep_beside(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        headers: HeaderMap,
+        lease: &Lease,
+    ) -> Option<()> {
         use async_nats::jetstream::context::PublishErrorKind::WrongLastSequence;
         loop {
             if lease.lost.is_cancelled() {

@@ -92,7 +92,12 @@ struct Running {
 }
 
 impl Reader {
-    pub(crate) fn new(log: Log, service: &'static str, kinds: &'static [Kind], options: ReaderOptions) -> Self {
+    pub(crate) fn new(
+        log: Log,
+        service: &'static str,
+        kinds: &'static [Kind],
+        options: ReaderOptions,
+    ) -> Self {
         Self { log, service, kinds, options, ready: None }
     }
 
@@ -135,7 +140,10 @@ impl Reader {
                 }
             }
             if beat.age() > ttl && !running.is_empty() {
-                tracing::warn!(service = self.service, "membership not renewed in time: dropping all partitions");
+                tracing::warn!(
+                    service = self.service,
+                    "membership not renewed in time: dropping all partitions"
+                );
                 running.values().for_each(|one| one.lost.cancel());
             }
             holdings.held = running.iter().map(|(partition, one)| (*partition, one.epoch)).collect();
@@ -163,7 +171,8 @@ impl Reader {
                 }
             }
             for (partition, epoch) in plan.claim {
-                let one = Running { epoch, lost: CancellationToken::new(), release: CancellationToken::new() };
+                let one =
+                    Running { epoch, lost: CancellationToken::new(), release: CancellationToken::new() };
                 let lease = Lease { epoch, beat: Arc::clone(&beat), lost: one.lost.clone() };
                 let worker = Worker::new(Arc::clone(&shared), partition, lease, one.release.clone());
                 let ended = ended.clone();
@@ -210,7 +219,12 @@ impl Reader {
     }
 }
 
-fn forget(running: &mut BTreeMap<Partition, Running>, holdings: &mut Holdings, partition: Partition, epoch: u64) {
+fn forget(
+    running: &mut BTreeMap<Partition, Running>,
+    holdings: &mut Holdings,
+    partition: Partition,
+    epoch: u64,
+) {
     if running.get(&partition).is_some_and(|one| one.epoch == epoch) {
         let one = running.remove(&partition);
         // Lost ones are not ours to give up.

@@ -30,7 +30,8 @@ pub(crate) async fn ensure(context: &Context, config: &Config) -> Result<(), Err
     ensure_stream(context, log(config)).await?;
     ensure_stream(context, history(replicas)).await?;
     ensure_stream(context, plain(PARKED, "park.>", Duration::from_secs(30 * 24 * 3600), replicas)).await?;
-    ensure_stream(context, plain(DEAD_LETTERS, "dlq.>", Duration::from_secs(90 * 24 * 3600), replicas)).await?;
+    ensure_stream(context, plain(DEAD_LETTERS, "dlq.>", Duration::from_secs(90 * 24 * 3600), replicas))
+        .await?;
     for bucket in [MEMBERSHIP, CHECKPOINTS] {
         let settings = kv::Config {
             bucket: bucket.into(),
@@ -152,7 +153,9 @@ fn check(found: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
             ));
         }
         if !found.allow_message_schedules || !found.allow_direct {
-            return refuse("message schedules and direct get must be allowed: nats-server 2.15 or newer".into());
+            return refuse(
+                "message schedules and direct get must be allowed: nats-server 2.15 or newer".into(),
+            );
         }
     }
     if found.storage != StorageType::File {

@@ -1,0 +1,168 @@
+//! Appending and reading, against a real broker.
+
+use std::time::Duration;
+
+use bus::{Chained, Config, Error, Log};
+use devstack::Nats;
+use domain::{ConversationKey, Partition};
+use futures::StreamExt as _;
+use proto::subjects::{self, Kind};
+
+async fn log(nats: &Nats) -> Log {
+    bus::connect(&Config::at(&nats.url())).await.unwrap()
+}
+
+fn key(n: u8) -> ConversationKey {
+    ConversationKey::from_bytes([n; 16])
+}
+
+#[tokio::test]
+async fn a_fact_is_appended_once_however_many_try() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let subject = subjects::fact(&key(1), Kind::WhatsApp, "a");
+    let all = futures::future::join_all((0..50).map(|_| log.append_fact(&subject, "x".into(), None))).await;
+    let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    assert_eq!(all.iter().filter(|appended| !appended.existed).count(), 1);
+    assert!(all.iter().all(|appended| appended.seq == all[0].seq));
+    let stored = log.last(&subject).await.unwrap().unwrap();
+    assert_eq!((stored.seq, &stored.payload[..]), (all[0].seq, &b"x"[..]));
+    assert_eq!(stored.address.unwrap().kind, Kind::WhatsApp);
+}
+
+#[tokio::test]
+async fn decisions_form_a_chain() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let Chained::Appended(first) = log.append_decision(&key(1), 0, "1".into()).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(log.append_decision(&key(1), 0, "x".into()).await.unwrap(), Chained::Moved);
+    let Chained::Appended(second) = log.append_decision(&key(1), first, "2".into()).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(log.append_decision(&key(1), first, "x".into()).await.unwrap(), Chained::Moved);
+    assert_eq!(log.head(&key(1)).await.unwrap().unwrap().seq, second);
+    // Another conversation's chain is its own.
+    assert!(matches!(log.append_decision(&key(2), 0, "1".into()).await.unwrap(), Chained::Appended(_)));
+}
+
+#[tokio::test]
+async fn an_append_waits_for_the_broker_or_for_its_deadline() {
+    let mut nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    nats.kill().await.unwrap();
+    let subject = subjects::fact(&key(1), Kind::WhatsApp, "a");
+    let late = log.append_fact(&subject, "x".into(), Some(Duration::from_millis(300))).await;
+    assert!(matches!(late, Err(Error::Deadline)), "{late:?}");
+    let (appended, restarted) = tokio::join!(log.append_fact(&subject, "x".into(), None), nats.restart());
+    restarted.unwrap();
+    appended.unwrap();
+    let stored = log.read(vec![subjects::conversation(&key(1))], 1, u64::MAX, 10).await.unwrap();
+    assert_eq!(stored.len(), 1);
+}
+
+#[tokio::test]
+async fn entries_are_read_in_order_within_bounds() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    for n in 0..700 {
+        let subject = subjects::fact(&key(1), Kind::WhatsApp, &n.to_string());
+        log.append_fact(&subject, n.to_string().into(), None).await.unwrap();
+        if n % 100 == 0 {
+            log.append_fact(&subjects::fact(&key(2), Kind::WhatsApp, &n.to_string()), "other".into(), None)
+                .await
+                .unwrap();
+        }
+    }
+    let filter = vec![subjects::conversation(&key(1))];
+    let all = log.read(filter.clone(), 1, u64::MAX, usize::MAX).await.unwrap();
+    assert_eq!(all.len(), 700);
+    assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    let some = log.read(filter.clone(), all[10].seq, all[20].seq, 1000).await.unwrap();
+    assert_eq!((some.first().unwrap().seq, some.len()), (all[10].seq, 11));
+    assert_eq!(log.read(filter, 1, u64::MAX, 5).await.unwrap().len(), 5);
+    assert_eq!(log.get(all[3].seq).await.unwrap().unwrap().payload, "3");
+    assert!(log.get(1_000_000).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_heads_of_a_partition_are_its_newest_decisions() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let mut expected = Vec::new();
+    for n in 1..=5 {
+        let Chained::Appended(first) = log.append_decision(&key(n), 0, "old".into()).await.unwrap() else {
+            panic!()
+        };
+        log.append_decision(&key(n), first, "new".into()).await.unwrap();
+        expected.push(key(n));
+    }
+    let mut found = Vec::new();
+    for partition in Partition::all() {
+        for entry in log.heads(partition).await.unwrap() {
+            assert_eq!(entry.payload, "new");
+            found.push(entry.address.unwrap().key);
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn timers_fire_as_facts_also_when_they_are_late() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    log.schedule(&key(1), "1-0", now + 300, "soon".into()).await.unwrap();
+    log.schedule(&key(1), "2-0", now - 60_000, "late".into()).await.unwrap();
+    let fired = log.tail(vec![subjects::filter(key(1).partition(), Kind::Timer)], 1).take(2);
+    let fired: Vec<_> = tokio::time::timeout(Duration::from_secs(20), fired.collect()).await.unwrap();
+    let mut ids: Vec<_> = fired.iter().map(|entry| entry.address.clone().unwrap().id).collect();
+    ids.sort();
+    assert_eq!(ids, ["1-0", "2-0"]);
+}
+
+#[tokio::test]
+async fn a_tail_goes_on_when_the_broker_comes_back() {
+    let mut nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let append = |n: u32| {
+        let (log, subject) = (log.clone(), subjects::fact(&key(1), Kind::WhatsApp, &n.to_string()));
+        async move { log.append_fact(&subject, n.to_string().into(), None).await.unwrap() }
+    };
+    append(0).await;
+    let mut tail = Box::pin(log.tail(vec![subjects::conversation(&key(1))], 1));
+    assert_eq!(tail.next().await.unwrap().payload, "0");
+    nats.restart().await.unwrap();
+    append(1).await;
+    let next = tokio::time::timeout(Duration::from_secs(10), tail.next()).await.unwrap().unwrap();
+    assert_eq!(next.payload, "1");
+}
+
+#[tokio::test]
+async fn setting_up_again_changes_nothing_and_unsafe_streams_are_refused() {
+    let nats = Nats::start().await.unwrap();
+    log(&nats).await;
+    log(&nats).await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let mut stream = context.get_stream("CONVERSATIONS").await.unwrap().cached_info().config.clone();
+    stream.metadata.insert("baton-partitions".into(), "32".into());
+    context.update_stream(stream.clone()).await.unwrap();
+    let refused = bus::connect(&Config::at(&nats.url())).await.unwrap_err().to_string();
+    assert!(refused.contains("32 partitions"), "{refused}");
+    stream.metadata.insert("baton-partitions".into(), "64".into());
+    stream.max_messages = 10;
+    context.update_stream(stream).await.unwrap();
+    let refused = bus::connect(&Config::at(&nats.url())).await.unwrap_err().to_string();
+    assert!(refused.contains("max_msgs"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_hold_its_horizon_is_refused() {
+    let nats = Nats::start().await.unwrap();
+    let config = Config { log_rate: 100_000, ..Config::at(&nats.url()) };
+    let refused = bus::connect(&config).await.unwrap_err().to_string();
+    assert!(refused.contains("LOG_MEMORY_MIB"), "{refused}");
+}
