@@ -1,4 +1,5 @@
 //! Over a real NATS: decisions that ask are answered, each once.
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::time::Duration;
 
