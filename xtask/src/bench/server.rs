@@ -1,0 +1,109 @@
+//! What ingress is measured against, each in a process of its own: the hidden subcommand
+//! `bench-server`.
+
+use anyhow::{Context as _, Result};
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use clap::{Args as ClapArgs, ValueEnum};
+use futures::future::try_join_all;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use whatsapp::Signatures;
+
+use super::payload;
+
+/// Where the minimal handler publishes.
+pub(super) const SUBJECT: &str = "bench";
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    kind: Kind,
+    #[arg(long)]
+    port: u16,
+    #[arg(long, default_value = "")]
+    nats_url: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// Reads the body and answers 200.
+    Bare,
+    /// Verifies, parses, publishes, awaits the acks; keeps no promise beyond that.
+    Minimal,
+}
+
+pub async fn run(args: Args) -> Result<()> {
+    let app = match args.kind {
+        Kind::Bare => Router::new().route("/webhooks/whatsapp", post(|_: Bytes| async { StatusCode::OK })),
+        Kind::Minimal => {
+            let nats = async_nats::connect(&args.nats_url).await.context("connect to NATS")?;
+            let minimal = Minimal {
+                jetstream: async_nats::jetstream::new(nats),
+                signatures: Signatures::new([&payload::app_secret()]),
+            };
+            Router::new().route("/webhooks/whatsapp", post(receive)).with_state(minimal)
+        }
+    };
+    let listener = TcpListener::bind(("127.0.0.1", args.port)).await.context("bind")?;
+    let listener = axum::serve::ListenerExt::tap_io(listener, |socket| {
+        // As ingress does; without it the comparison is of timers.
+        let _ = socket.set_nodelay(true);
+    });
+    axum::serve(listener, app).await.context("serve")
+}
+
+#[derive(Clone)]
+struct Minimal {
+    jetstream: async_nats::jetstream::Context,
+    signatures: Signatures,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    entry: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct Value {
+    messages: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    from: String,
+    id: String,
+    text: Text,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    body: String,
+}
+
+async fn receive(State(minimal): State<Minimal>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let signature = headers.get(whatsapp::signature::HEADER).map(|value| value.as_bytes());
+    if minimal.signatures.verify(signature, &body).is_err() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else { return StatusCode::BAD_REQUEST };
+    let messages = envelope.entry.into_iter().flat_map(|entry| entry.changes).flat_map(|change| change.value.messages);
+    let jetstream = &minimal.jetstream;
+    let published = messages.map(|message| async move {
+        let subject = format!("{SUBJECT}.{}.{}", message.from, message.id.trim_start_matches("wamid."));
+        let ack = jetstream.publish(subject, message.text.body.into()).await?;
+        ack.await
+    });
+    match try_join_all(published).await {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

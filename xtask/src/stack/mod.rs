@@ -1,0 +1,252 @@
+//! All of Baton as processes: nats-server, Valkey, the simulators and the services on free ports
+//! with throw-away secrets, one channel and one integration. Everything dies with the handle.
+
+mod build;
+mod keys;
+mod service;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use devstack::{Nats, Process, Valkey};
+use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
+use serde_json::json;
+pub use service::{SERVICES, Service};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// The one channel's number, at the simulated Meta and in the settings.
+pub const NUMBER: &str = "106540352242922";
+const WABA: &str = "102290129340398";
+const KEY_ID: &str = "baton-dev-1";
+const ISSUER: &str = "baton-dev";
+
+/// How to run it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of every service.
+    pub replicas: usize,
+    /// Where logs go; absent: a directory that is removed with the stack.
+    pub logs: Option<PathBuf>,
+    /// More environment for every service, for example a trace collector's address or a safeguard
+    /// that is switched off.
+    pub env: Vec<(String, String)>,
+    /// Members put in the place of those of the channel's `policy`.
+    pub policy: serde_json::Value,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { replicas: 1, logs: None, env: Vec::new(), policy: json!({}) }
+    }
+}
+
+/// It, running.
+#[derive(Debug)]
+pub struct Stack {
+    services: Vec<Service>,
+    sim: Process,
+    /// Acts as the customer and as the rep, makes trouble, reads the record.
+    pub control: ControlClient,
+    pub addresses: Addresses,
+    pub nats: Nats,
+    pub valkey: Valkey,
+    logs: PathBuf,
+    http: reqwest::Client,
+    /// Settings, keys and, unless asked otherwise, logs.
+    _dir: TempDir,
+}
+
+/// Secrets that more than one party must know.
+struct Shared {
+    app_secret: String,
+    verify_token: String,
+    access_token: String,
+    rsa: keys::RsaPair,
+}
+
+impl Stack {
+    /// Builds what is run, starts it and waits until every service is ready.
+    pub async fn start(options: Options) -> Result<Self> {
+        let mut packages = SERVICES.to_vec();
+        packages.push("e2e");
+        let programs = build::programs(&packages).await?;
+        let program = |name: &str| programs.get(name).cloned().with_context(|| format!("no program {name}"));
+
+        let dir = tempfile::tempdir().context("make a directory")?;
+        let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
+        std::fs::create_dir_all(&logs).context("make the directory of logs")?;
+        let (nats, valkey) = tokio::try_join!(Nats::start(), Valkey::start())?;
+        let (sim, addresses) = start_sim(&program("sim")?, &logs).await?;
+        let shared = Shared {
+            app_secret: keys::secret()?,
+            verify_token: keys::secret()?,
+            access_token: keys::secret()?,
+            rsa: keys::rsa()?,
+        };
+        let settings = write_settings(dir.path(), &addresses, &shared, &options.policy)?;
+        let mut env: Vec<(String, String)> = [
+            ("NATS_URL", nats.url()),
+            ("REDIS_URL", valkey.url()),
+            ("MASTER_KEY", keys::master_key()?),
+            ("BATON_SETTINGS", settings.display().to_string()),
+            ("CONVERSATION_KEY_SECRET", keys::secret()?),
+            ("WHATSAPP_APP_SECRETS", shared.app_secret.clone()),
+            ("WHATSAPP_VERIFY_TOKEN", shared.verify_token.clone()),
+            ("GRAPH_URL", format!("{}/v25.0", addresses.whatsapp)),
+            // Everything is on this machine, whatever proxy it uses for the rest.
+            ("NO_PROXY", "127.0.0.1,localhost".into()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        env.extend(options.env);
+        let mut services = Vec::new();
+        for name in SERVICES {
+            for replica in 0..options.replicas.max(1) {
+                services.push(Service::new(name, replica, program(name)?, env.clone(), &logs)?);
+            }
+        }
+        let control = ControlClient::new(&addresses.control)?;
+        let http = runtime::http_client(runtime::HttpTimeouts::default())?;
+        let mut stack = Self { services, sim, control, addresses, nats, valkey, logs, http, _dir: dir };
+        stack.configure_sim(&shared).await.context("configure the simulators")?;
+        for service in &mut stack.services {
+            service.start().await?;
+        }
+        stack.ready().await?;
+        Ok(stack)
+    }
+
+    /// Until every service is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        for service in &mut self.services {
+            service.ready(&self.http).await?;
+        }
+        Ok(())
+    }
+
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// A replica of a service, from 0.
+    ///
+    /// # Panics
+    /// When there is no such replica.
+    pub fn service(&mut self, name: &str, replica: usize) -> &mut Service {
+        let wanted = |service: &&mut Service| service.name() == name && service.replica() == replica;
+        self.services.iter_mut().find(wanted).expect("the caller names a service that was started")
+    }
+
+    /// Kills a replica and starts it again, without waiting for it.
+    pub async fn restart(&mut self, name: &str, replica: usize) -> Result<()> {
+        self.service(name, replica).start().await
+    }
+
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// Stops everything: what receives first, what others need last. The first trouble is
+    /// reported after all have been stopped.
+    pub async fn stop(mut self) -> Result<()> {
+        let mut all = futures::future::join_all(self.services.iter_mut().rev().map(Service::stop)).await;
+        if self.sim.ended()?.is_none() {
+            all.push(self.sim.stop().await.map(drop));
+        }
+        all.push(self.valkey.kill().await);
+        all.push(self.nats.kill().await);
+        all.into_iter().collect()
+    }
+
+    async fn configure_sim(&mut self, shared: &Shared) -> Result<()> {
+        let keys = [PublicKey::pem(KEY_ID, &shared.rsa.public)];
+        self.control
+            .configure_salesforce(json!({ "issuer": ISSUER, "keys": keys, "flow": Flow::default() }))
+            .await?;
+        let callback_url = format!("{}/webhooks/whatsapp", self.service("ingress", 0).url());
+        let number = Number {
+            phone_number_id: NUMBER.into(),
+            waba_id: WABA.into(),
+            display_phone_number: "15550100200".into(),
+            token: shared.access_token.clone(),
+            app_secret: shared.app_secret.clone(),
+            callback_url,
+            verify_token: shared.verify_token.clone(),
+        };
+        self.control.set_number(&number).await
+    }
+}
+
+/// The simulators tell where they listen in their first line.
+async fn start_sim(program: &Path, logs: &Path) -> Result<(Process, Addresses)> {
+    let log = logs.join("sim.log");
+    std::fs::write(&log, "").context("empty the simulators' log")?;
+    let mut process = Process::spawn("sim", program, &[], &[], Some(&log))?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = std::fs::read_to_string(&log).context("read the simulators' log")?;
+        if let Some((line, _)) = text.split_once('\n') {
+            let addresses = serde_json::from_str(line).context("read the simulators' addresses")?;
+            return Ok((process, addresses));
+        }
+        if let Some(status) = process.ended()? {
+            bail!("the simulators ended ({status}):\n{}", service::tail(&log));
+        }
+        if Instant::now() >= deadline {
+            bail!("the simulators did not start");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn write_settings(
+    dir: &Path,
+    addresses: &Addresses,
+    shared: &Shared,
+    policy: &serde_json::Value,
+) -> Result<PathBuf> {
+    let files = [
+        ("access-token", &shared.access_token),
+        ("identity.pem", &shared.rsa.private),
+        ("identity.pub.pem", &shared.rsa.public),
+    ];
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).context("write a secret")?;
+    }
+    let settings = json!({
+        "version": 1,
+        "channels": [{
+            "phone_number_id": NUMBER,
+            "waba_id": WABA,
+            "display_phone_number": "+1 555 010 0200",
+            "name": "Support",
+            "access_token": { "file": "access-token" },
+            "integration": "main",
+            "policy": policy,
+        }],
+        "integrations": [{
+            "id": "main",
+            "instance_url": "https://sim.my.salesforce.com",
+            "messaging_url": addresses.salesforce,
+            "es_developer_name": "Phone_Bridge_Client",
+            "org_id": "00DRT0000004QhW",
+            "auth_key_id": KEY_ID,
+            "issuer": ISSUER,
+            "jwt_private_key": { "file": "identity.pem" },
+            "jwt_public_key": { "file": "identity.pub.pem" },
+        }],
+        "faq": [{
+            "phrases": ["opening hours", "when open", "what time open"],
+            "answer": "We are open Monday to Friday, 9 to 18 h.",
+        }],
+    });
+    let path = dir.join("settings.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&settings)?).context("write the settings")?;
+    // What a service would say about them, said once and early.
+    runtime::settings::load(&path).context("check the settings")?;
+    Ok(path)
+}
