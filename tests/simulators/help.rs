@@ -30,9 +30,9 @@ pub(crate) fn ana() -> Customer {
     Customer::phone("15550100199", "Ana Ferreira")
 }
 
-/// Waits until `ready` gives something, at most 10 s.
+/// Waits until `ready` gives something; a minute is for machines that build at the same time.
 pub(crate) async fn until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = ready().await {
             return found;

@@ -32,7 +32,7 @@ pub struct WhatsAppConfig {
     /// Up to this many updates in one POST (1 to 1,000), waiting so long for more.
     pub batch: usize,
     pub batch_wait_ms: u64,
-    /// Parallel POSTs per number. Read when the number is set.
+    /// Parallel POSTs per number (1 to 1,024). Read when the number is set.
     pub connections: usize,
     /// Pauses between attempts of a webhook: the first, what it is multiplied by, the longest; and
     /// when it is given up. Meta's are minutes to hours, up to days; these are compressed.
@@ -64,7 +64,7 @@ impl Default for WhatsAppConfig {
             duplicates: 1,
             batch: 1,
             batch_wait_ms: 0,
-            connections: 8,
+            connections: 64,
             retry_first_ms: 200,
             retry_factor: 2.0,
             retry_cap_ms: 5_000,

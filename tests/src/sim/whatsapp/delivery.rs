@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     WhatsApp,
@@ -32,32 +32,41 @@ pub(super) struct Post {
 }
 
 impl WhatsApp {
-    /// Starts the connections of a number that do not run yet.
-    pub(super) fn start_workers(self: &Arc<Self>, number: &str) {
+    /// Starts the dispatcher of a number that has none yet.
+    pub(super) fn start_dispatcher(self: &Arc<Self>, number: &str) {
         let mut state = self.lock();
-        let wanted = state.config.connections.clamp(1, 64);
+        let connections = state.config.connections.clamp(1, 1_024);
         let Some(line) = state.numbers.get_mut(number) else { return };
-        for _ in line.workers..wanted {
-            let (sim, number, wake) = (self.clone(), number.to_owned(), line.wake.clone());
-            let stop = self.stop.clone();
-            self.tracker.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = sim.deliver(&number, &wake) => {}
-                }
-            });
+        if std::mem::replace(&mut line.dispatched, true) {
+            return;
         }
-        line.workers = line.workers.max(wanted);
+        let (sim, number, wake) = (self.clone(), number.to_owned(), line.wake.clone());
+        self.tracker.spawn(async move {
+            let stop = sim.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sim.dispatch(&number, &wake, Arc::new(Semaphore::new(connections))) => {}
+            }
+        });
     }
 
-    async fn deliver(self: &Arc<Self>, number: &str, wake: &Notify) {
-        loop {
-            match self.next_posts(number).await {
-                Some(posts) => {
-                    join_all(posts.into_iter().map(|post| self.attempt(number, post))).await;
+    /// One task fills the bodies, so that batches fill up; each body travels in a task of its own.
+    async fn dispatch(self: &Arc<Self>, number: &str, wake: &Notify, connections: Arc<Semaphore>) {
+        while let Ok(connection) = connections.clone().acquire_owned().await {
+            let posts = loop {
+                match self.next_posts(number).await {
+                    Some(posts) => break posts,
+                    None => wake.notified().await,
                 }
-                None => wake.notified().await,
-            }
+            };
+            let (sim, number) = (self.clone(), number.to_owned());
+            self.tracker.spawn(async move {
+                tokio::select! {
+                    () = sim.stop.cancelled() => {}
+                    _ = join_all(posts.into_iter().map(|post| sim.attempt(&number, post))) => {}
+                }
+                drop(connection);
+            });
         }
     }
 
@@ -88,14 +97,7 @@ impl WhatsApp {
     }
 
     fn pop(&self, number: &str) -> Option<Job> {
-        let mut state = self.lock();
-        let line = state.numbers.get_mut(number)?;
-        let job = line.outbox.pop_front();
-        if !line.outbox.is_empty() {
-            // A wake-up is one permit however many updates came: pass it on.
-            line.wake.notify_one();
-        }
-        job
+        self.lock().numbers.get_mut(number)?.outbox.pop_front()
     }
 
     fn pack(&self, number: &str, updates: Vec<Update>) -> Option<Vec<Post>> {

@@ -84,7 +84,7 @@ impl WhatsApp {
         let id = number.phone_number_id.clone();
         self.record.control("whatsapp number", json!({ "phone_number_id": id }));
         self.lock().set_number(number);
-        self.start_workers(&id);
+        self.start_dispatcher(&id);
     }
 
     /// The verification handshake (`whatsapp-cloud-api.md` §1.1), as Meta does it when the callback

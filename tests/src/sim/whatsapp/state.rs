@@ -50,7 +50,8 @@ pub(super) struct Line {
     pub(super) number: Number,
     pub(super) outbox: VecDeque<Job>,
     pub(super) wake: Arc<Notify>,
-    pub(super) workers: usize,
+    /// Whether its dispatcher runs.
+    pub(super) dispatched: bool,
     /// Updates whose first copy was not answered 200 yet.
     pub(super) undelivered: usize,
     bucket: Bucket,
@@ -126,7 +127,7 @@ impl State {
             number: number.clone(),
             outbox: VecDeque::new(),
             wake: Arc::default(),
-            workers: 0,
+            dispatched: false,
             undelivered: 0,
             bucket: Bucket::full(per_second),
         });
