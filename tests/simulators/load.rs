@@ -54,6 +54,8 @@ async fn two_hundred_conversations_go_round() {
         (read == (CONVERSATIONS * MESSAGES) as usize).then_some(())
     })
     .await;
+    // The last ticks were queued a moment ago.
+    until("the last webhook", async || (whatsapp.undelivered() == 0).then_some(())).await;
     let record = world.sim.record.from(1, usize::MAX);
     let webhooks =
         record.iter().filter(|entry| matches!(entry.what, What::Webhook { status: 200, .. })).count();
