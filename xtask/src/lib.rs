@@ -6,6 +6,7 @@ pub mod demo;
 pub mod log;
 pub mod stack;
 pub mod test;
+pub mod up;
 
 /// A line for whoever runs the command.
 #[expect(clippy::print_stdout, reason = "these are commands: stdout is their interface")]

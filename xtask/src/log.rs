@@ -218,7 +218,9 @@ impl Pointer {
     }
 
     pub(crate) fn leave(url: &str) -> Result<Self> {
-        std::fs::write(Self::path(), url).context("leave a note where the broker is")?;
+        let path = Self::path();
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).context("make .baton")?;
+        std::fs::write(path, url).context("leave a note where the broker is")?;
         Ok(Self)
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use xtask::{demo::Demo, log::Log, test};
+use xtask::{demo::Demo, log::Log, test, up::Up};
 
 /// The project's commands.
 #[derive(Debug, Parser)]
@@ -12,6 +12,8 @@ enum Command {
     Test,
     /// Everything on free ports, with simulators of both APIs and a page to play with.
     Demo(Demo),
+    /// The services for real credentials, without containers.
+    Up(Up),
     /// The log's entries, decoded.
     Log(Log),
 }
@@ -23,6 +25,7 @@ async fn main() -> Result<()> {
     match command {
         Command::Test => test::run().await,
         Command::Demo(demo) => demo.run().await,
+        Command::Up(up) => up.run().await,
         Command::Log(log) => log.run().await,
     }
 }

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
 /// Programs that are run, by name.
-pub(super) type Programs = HashMap<String, PathBuf>;
+pub(crate) type Programs = HashMap<String, PathBuf>;
 
 /// `packages` are built in the dev profile with the cargo that runs us.
-pub(super) async fn programs(packages: &[&str]) -> Result<Programs> {
+pub(crate) async fn programs(packages: &[&str]) -> Result<Programs> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(devstack::workspace_root())

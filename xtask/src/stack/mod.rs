@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+pub(crate) use build::programs;
 use devstack::{Nats, Process, Valkey};
 use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
 use serde_json::json;
@@ -110,7 +111,14 @@ impl Stack {
         let mut services = Vec::new();
         for name in options.services {
             for replica in 0..options.replicas.max(1) {
-                services.push(Service::new(name, replica, program(name)?, env.clone(), &logs)?);
+                services.push(Service::new(
+                    name,
+                    replica,
+                    program(name)?,
+                    env.clone(),
+                    &logs,
+                    devstack::free_port()?,
+                ));
             }
         }
         let control = ControlClient::new(&addresses.control)?;

@@ -28,17 +28,17 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         replica: usize,
         program: PathBuf,
         mut env: Vec<(String, String)>,
         logs: &std::path::Path,
-    ) -> Result<Self> {
-        let port = devstack::free_port()?;
+        port: u16,
+    ) -> Self {
         env.push(("LISTEN_ADDR".into(), format!("127.0.0.1:{port}")));
         let log = logs.join(format!("{name}-{replica}.log"));
-        Ok(Self { name, replica, port, program, env, log, process: None })
+        Self { name, replica, port, program, env, log, process: None }
     }
 
     pub fn name(&self) -> &'static str {
