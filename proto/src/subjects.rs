@@ -186,6 +186,21 @@ pub fn filter(partition: Partition, kind: Kind) -> String {
     }
 }
 
+/// All entries of `kind` in one conversation.
+pub fn filter_of(key: &ConversationKey, kind: Kind) -> String {
+    match kind {
+        Kind::Decision => decision(key),
+        Kind::Status | Kind::Send => format!("conv.{}.{key}.{}.>", key.partition(), kind.as_str()),
+        Kind::WhatsApp
+        | Kind::Assistant
+        | Kind::Thread
+        | Kind::Salesforce
+        | Kind::Undelivered
+        | Kind::Timer
+        | Kind::Operator => fact(key, kind, "*"),
+    }
+}
+
 /// Everything about one conversation: its timeline, and what a purge erases.
 pub fn conversation(key: &ConversationKey) -> String {
     format!("conv.{}.{key}.>", key.partition())

@@ -9,11 +9,11 @@ use std::{
     fmt,
 };
 
-use crate::sim::record::{Entry, What};
+use crate::sim::{Entry, What};
 
 /// What a customer may ask the assistant, and what the assistant is configured to answer.
-pub const PING: &str = "ping";
-pub const PONG: &str = "pong from the assistant";
+pub const PING: &str = "What are your opening hours?";
+pub const PONG: &str = "We are open Monday to Friday, 9 to 18 h.";
 /// Asks for a person.
 pub const HUMAN: &str = "I want to speak to a human";
 
@@ -30,8 +30,9 @@ pub fn markers(text: &str) -> Vec<String> {
         rest = &rest[start + 1..];
         let Some(end) = rest.find(']') else { break };
         let inside = &rest[..end];
-        let well_formed =
-            inside.split_once('.').is_some_and(|(customer, n)| !customer.is_empty() && n.parse::<usize>().is_ok());
+        let well_formed = inside
+            .split_once('.')
+            .is_some_and(|(customer, n)| !customer.is_empty() && n.parse::<usize>().is_ok());
         if well_formed {
             found.push(inside.to_owned());
         }
@@ -43,27 +44,68 @@ pub fn markers(text: &str) -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
     /// A customer's message, accepted with 200, that no rep can see.
-    Lost { customer: String, marker: String },
+    Lost {
+        customer: String,
+        marker: String,
+    },
     /// A customer's message that a rep sees more than once.
-    Doubled { customer: String, marker: String, times: usize },
+    Doubled {
+        customer: String,
+        marker: String,
+        times: usize,
+    },
     /// Customers' messages in another order than they were written.
-    Disordered { customer: String, before: String, after: String },
+    Disordered {
+        customer: String,
+        before: String,
+        after: String,
+    },
     /// A rep's message that the customer did not get.
-    ReplyLost { customer: String, text: String },
-    ReplyDoubled { customer: String, text: String, times: usize },
-    RepliesDisordered { customer: String, text: String },
+    ReplyLost {
+        customer: String,
+        text: String,
+    },
+    ReplyDoubled {
+        customer: String,
+        text: String,
+        times: usize,
+    },
+    RepliesDisordered {
+        customer: String,
+        text: String,
+    },
     /// One send shown more than once.
-    SendDoubled { customer: String, times: usize },
+    SendDoubled {
+        customer: String,
+        times: usize,
+    },
     /// Not one answer of the assistant to each question.
-    Answers { customer: String, questions: usize, answers: usize },
+    Answers {
+        customer: String,
+        questions: usize,
+        answers: usize,
+    },
     /// Not one messaging session to each request for a person, or more than one conversation.
-    Threads { customer: String, requests: usize, conversations: usize, sessions: usize },
+    Threads {
+        customer: String,
+        requests: usize,
+        conversations: usize,
+        sessions: usize,
+    },
     /// A session began without what the rep must know.
-    Attributes { customer: String, missing: String },
+    Attributes {
+        customer: String,
+        missing: String,
+    },
     /// A webhook that was never accepted.
-    Unaccepted { customer: String, marker: String },
+    Unaccepted {
+        customer: String,
+        marker: String,
+    },
     /// The record is incomplete: nothing can be said.
-    Incomplete { lost: u64 },
+    Incomplete {
+        lost: u64,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -131,14 +173,17 @@ pub fn check(entries: &[Entry], lost: u64) -> Report {
             }
             What::ConversationCreated { conversation, attributes, .. }
             | What::SessionStarted { conversation, attributes, .. } => {
-                let phone = attributes.get("Phone_Number").map(|phone| phone.trim_start_matches('+').to_owned());
+                let phone =
+                    attributes.get("Phone_Number").map(|phone| phone.trim_start_matches('+').to_owned());
                 let customer = phone
                     .or_else(|| customer_of.get(conversation.as_str()).cloned())
                     .unwrap_or_else(|| format!("unknown, conversation {conversation}"));
                 for wanted in ["OpencxSessionId", "Customer_Name", "Phone_Number"] {
                     if !attributes.contains_key(wanted) {
-                        violations
-                            .push(Violation::Attributes { customer: customer.clone(), missing: wanted.to_owned() });
+                        violations.push(Violation::Attributes {
+                            customer: customer.clone(),
+                            missing: wanted.to_owned(),
+                        });
                     }
                 }
                 customer_of.insert(conversation, customer.clone());
@@ -147,12 +192,14 @@ pub fn check(entries: &[Entry], lost: u64) -> Report {
                 known.sessions += 1;
             }
             What::SfEntry { conversation, role, text: Some(text), .. } => {
-                let Some(known) = customer_of.get(conversation.as_str()).and_then(|c| customers.get_mut(c)) else {
+                let text: &str = text;
+                let Some(known) = customer_of.get(conversation.as_str()).and_then(|c| customers.get_mut(c))
+                else {
                     continue;
                 };
                 match role.as_str() {
                     "EndUser" => known.seen.extend(markers(text)),
-                    "Agent" => known.replies.push(text.clone()),
+                    "Agent" => known.replies.push(text.to_owned()),
                     _ => {}
                 }
             }
@@ -216,8 +263,13 @@ fn judge(
 
     let mut last = 0;
     for reply in &customer.replies {
-        let places: Vec<usize> =
-            customer.shown.iter().enumerate().filter(|(_, (text, _))| text == reply).map(|(at, _)| at).collect();
+        let places: Vec<usize> = customer
+            .shown
+            .iter()
+            .enumerate()
+            .filter(|(_, (text, _))| text == reply)
+            .map(|(at, _)| at)
+            .collect();
         match places[..] {
             [] => violations.push(Violation::ReplyLost { customer: owner(), text: reply.clone() }),
             [place] if place < last => {
@@ -235,8 +287,8 @@ fn judge(
 
     let mut sends: BTreeMap<&str, usize> = BTreeMap::new();
     for opaque in customer.shown.iter().filter_map(|(_, opaque)| opaque.as_deref()) {
-        // `baton1.<send>.<attempt>`: a resend is the same send.
-        let send = opaque.rsplit_once('.').map_or(opaque, |(send, _)| send);
+        // `baton1.<send>.<attempt>.<conversation>`: a resend is the same send.
+        let send = opaque.split('.').nth(1).unwrap_or(opaque);
         *sends.entry(send).or_default() += 1;
     }
     for times in sends.into_values().filter(|times| *times > 1) {
@@ -281,7 +333,14 @@ mod tests {
                 text: Some(marked("hi", "c", n)),
                 sent_at_ms: 0,
             },
-            What::Webhook { number: "1".into(), ids: vec![wamid], attempt: 1, copy: 0, status: 200, took_ms: 1 },
+            What::Webhook {
+                number: "1".into(),
+                ids: vec![wamid],
+                attempt: 1,
+                copy: 0,
+                status: 200,
+                took_ms: 1,
+            },
         ]
     }
 
@@ -341,16 +400,17 @@ mod tests {
         let both = || in_thread("EndUser", "[c.1] [c.2]");
         let harms: [(Vec<What>, fn(&Violation) -> bool); 8] = [
             (vec![in_thread("EndUser", "[c.1]")], |v| matches!(v, Violation::Lost { .. })),
-            (vec![both(), in_thread("EndUser", "[c.2]")], |v| matches!(v, Violation::Doubled { times: 2, .. })),
+            (vec![both(), in_thread("EndUser", "[c.2]")], |v| {
+                matches!(v, Violation::Doubled { times: 2, .. })
+            }),
             (vec![in_thread("EndUser", "[c.2] [c.1]")], |v| matches!(v, Violation::Disordered { .. })),
             (vec![both(), in_thread("Agent", "r")], |v| matches!(v, Violation::ReplyLost { .. })),
             (vec![both(), in_thread("Agent", "r"), shown("r"), shown("r")], |v| {
                 matches!(v, Violation::SendDoubled { times: 2, .. })
             }),
-            (
-                vec![both(), in_thread("Agent", "a"), in_thread("Agent", "b"), shown("b"), shown("a")],
-                |v| matches!(v, Violation::RepliesDisordered { .. }),
-            ),
+            (vec![both(), in_thread("Agent", "a"), in_thread("Agent", "b"), shown("b"), shown("a")], |v| {
+                matches!(v, Violation::RepliesDisordered { .. })
+            }),
             (vec![both(), shown(PONG)], |v| matches!(v, Violation::Answers { .. })),
             (vec![both(), created()], |v| matches!(v, Violation::Threads { sessions: 2, .. })),
         ];

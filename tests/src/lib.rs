@@ -1,3 +1,5 @@
 //! End-to-end tests and the simulators of both APIs.
 
+pub mod check;
+pub mod otlp;
 pub mod sim;

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod faults;
 pub mod log;
 pub mod stack;
 pub mod test;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Parser;
-use xtask::{demo::Demo, log::Log, test, up::Up};
+use xtask::{demo::Demo, faults::Faults, log::Log, test, up::Up};
 
 /// The project's commands.
 #[derive(Debug, Parser)]
@@ -14,6 +14,8 @@ enum Command {
     Demo(Demo),
     /// The services for real credentials, without containers.
     Up(Up),
+    /// Many conversations while everything is killed, paused and emptied in turn.
+    Faults(Faults),
     /// The log's entries, decoded.
     Log(Log),
 }
@@ -26,6 +28,7 @@ async fn main() -> Result<()> {
         Command::Test => test::run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Up(up) => up.run().await,
+        Command::Faults(faults) => faults.run().await,
         Command::Log(log) => log.run().await,
     }
 }

@@ -32,7 +32,7 @@ pub struct Config {
     #[arg(long, env = "NATS_PATIENCE", default_value = "60s", value_parser = humantime::parse_duration)]
     pub nats_patience: Duration,
     /// For control runs of the fault test only: switches safeguards off (`append-once`,
-    /// `decision-chain`, `send-ledger`), so that the checker can show that it notices.
+    /// `decision-chain`, `lease`, `send-ledger`), so that the checker can show that it notices.
     #[arg(long, env = "BATON_UNSAFE_DISABLE", value_delimiter = ',', hide = true)]
     pub unsafe_disable: Vec<String>,
 }

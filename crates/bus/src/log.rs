@@ -62,6 +62,7 @@ pub struct Log {
 struct Safeguards {
     append_once: bool,
     decision_chain: bool,
+    lease: bool,
 }
 
 impl std::fmt::Debug for Log {
@@ -99,11 +100,17 @@ impl Log {
             safeguards: Arc::new(Safeguards {
                 append_once: !config.disabled("append-once"),
                 decision_chain: !config.disabled("decision-chain"),
+                lease: !config.disabled("lease"),
             }),
             client,
             context,
             generation,
         })
+    }
+
+    /// False in control runs: every process owns every partition.
+    pub(crate) fn has_leases(&self) -> bool {
+        self.safeguards.lease
     }
 
     /// Whether the broker can be reached right now.

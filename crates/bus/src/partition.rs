@@ -209,7 +209,7 @@ impl<H: Handler> Worker<H> {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let filter = format!("park.{}.{}.>", self.shared.service, self.partition);
+        let filter = format!("park.{}.{}.>", self.shared.world, self.partition);
         let parked = loop {
             match self.shared.log.parked_subjects(&filter).await {
                 Ok(parked) => break parked,
@@ -313,7 +313,7 @@ impl<H: Handler> Worker<H> {
         let keep = usize::from(lane.busy && lane.parked.is_empty());
         let waiting: Vec<Seq> = lane.queue.drain(keep..).map(|entry| entry.seq).collect();
         for seq in waiting {
-            let subject = format!("park.{}.{}.{key}.{seq}", self.shared.service, self.partition);
+            let subject = format!("park.{}.{}.{key}.{seq}", self.shared.world, self.partition);
             let mut headers = HeaderMap::new();
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
             self.shared.log.keep_beside(&subject, Bytes::new(), headers, &self.lease).await.ok_or(Stop)?;
@@ -386,7 +386,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn key(&self) -> String {
-        format!("{}.{}", self.shared.service, self.partition)
+        format!("{}.{}", self.shared.world, self.partition)
     }
 }
 
@@ -477,7 +477,7 @@ impl<H: Handler> Attempt<H> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         if parked {
-            let subject = format!("park.{}.{}.{key}.{}", self.shared.service, self.partition, entry.seq);
+            let subject = format!("park.{}.{}.{key}.{}", self.shared.world, self.partition, entry.seq);
             self.shared.log.unpark(&subject).await;
         }
         How::Done

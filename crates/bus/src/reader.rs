@@ -67,6 +67,8 @@ impl Default for ReaderOptions {
 pub(crate) struct Shared<H> {
     pub(crate) log: Log,
     pub(crate) service: &'static str,
+    /// Under which membership, checkpoints and parked entries are kept: the service's name.
+    pub(crate) world: String,
     pub(crate) kinds: &'static [Kind],
     pub(crate) options: ReaderOptions,
     pub(crate) handler: H,
@@ -111,12 +113,16 @@ impl Reader {
     pub async fn run<H: Handler>(self, handler: H, shutdown: CancellationToken) -> Result<(), Error> {
         let ttl = self.options.ttl;
         let me = format!("{}-{:x}", std::process::id(), fastrand::u64(..));
+        // Without leases everybody is alone in a world of his own: two owners of everything.
+        let world =
+            if self.log.has_leases() { self.service.to_owned() } else { format!("{}-{me}", self.service) };
         let mut observer = Observer::new(me, ttl);
         let beat = Arc::new(Beat::new(ttl));
         let shared = Arc::new(Shared {
             permits: Arc::new(Semaphore::new(self.options.concurrency)),
             log: self.log.clone(),
             service: self.service,
+            world: world.clone(),
             kinds: self.kinds,
             options: self.options.clone(),
             handler,
@@ -148,7 +154,7 @@ impl Reader {
             }
             holdings.held = running.iter().map(|(partition, one)| (*partition, one.epoch)).collect();
             let at = Instant::now();
-            let plan = match self.renew(&mut observer, &holdings).await {
+            let plan = match self.renew(&world, &mut observer, &holdings).await {
                 Ok(plan) => plan,
                 Err(e) => {
                     tracing::warn!(service = self.service, error = %e, "membership not renewed");
@@ -193,12 +199,13 @@ impl Reader {
     /// Looks at the table and writes what it should be.
     async fn renew(
         &self,
+        world: &str,
         observer: &mut Observer,
         holdings: &Holdings,
     ) -> Result<crate::membership::Plan, Error> {
         let broken = |e: Box<dyn std::error::Error + Send + Sync>| Error::broker("renew the membership")(e);
         for _ in 0..8 {
-            let entry = self.log.membership.entry(self.service).await.map_err(|e| broken(e.into()))?;
+            let entry = self.log.membership.entry(world).await.map_err(|e| broken(e.into()))?;
             let (table, revision) = match &entry {
                 Some(entry) if entry.operation == kv::Operation::Put => {
                     let table: Table = serde_json::from_slice(&entry.value).map_err(|e| broken(e.into()))?;
@@ -209,7 +216,7 @@ impl Reader {
             };
             let plan = observer.plan(&table, holdings, Instant::now());
             let value = serde_json::to_vec(&plan.table).map_err(|e| broken(e.into()))?;
-            match self.log.membership.update(self.service, value.into(), revision).await {
+            match self.log.membership.update(world, value.into(), revision).await {
                 Ok(_) => return Ok(plan),
                 Err(e) if e.kind() == kv::UpdateErrorKind::WrongLastRevision => {}
                 Err(e) => return Err(broken(e.into())),

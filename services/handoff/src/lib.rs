@@ -1,1 +1,65 @@
-//! Decides; opens Salesforce conversations and forwards the customer's messages
+//! Decides; opens Salesforce conversations and forwards the customer's messages.
+//!
+//! Every fact of a conversation is answered with exactly one decision, stored in a chain. The calls
+//! that a decision asks of Salesforce are made before the conversation's next fact is looked at.
+
+mod calls;
+mod config;
+mod metrics;
+mod transcript;
+mod worker;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bus::{Log, ReaderOptions};
+pub use config::Config;
+use domain::{derive::Keying, settings::Settings};
+use proto::subjects::Kind;
+use runtime::health::{Health, serve_health};
+use store::Store;
+use tokens::Tokens;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{calls::Calls, metrics::Metrics, worker::Worker};
+
+/// Works until `shutdown`, then hands its partitions over.
+pub async fn run(
+    keying: Keying,
+    listener: TcpListener,
+    log: Log,
+    store: Store,
+    settings: Settings,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
+    let worker = Worker {
+        log: log.clone(),
+        store,
+        settings: Arc::new(settings),
+        keying,
+        calls: Calls { tokens },
+        metrics: Metrics::new(),
+    };
+    let health = Health::new();
+    let membership = health.condition("membership");
+    let (ready, mut is_ready) = watch::channel(false);
+    let reader = log.reader("handoff", &Kind::FACTS, ReaderOptions::default()).notify_ready(ready);
+    let serving = CancellationToken::new();
+    tokio::try_join!(
+        async {
+            let worked = reader.run(worker, shutdown.clone()).await.context("read the log");
+            serving.cancel();
+            worked
+        },
+        async { serve_health(listener, health, serving.clone()).await.context("serve health") },
+        async {
+            if is_ready.wait_for(|ready| *ready).await.is_ok() {
+                membership.set(true);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(())
+}

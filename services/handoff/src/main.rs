@@ -1,1 +1,20 @@
-fn main() {}
+//! Decides about every fact of every conversation; opens Salesforce conversations and forwards
+//! what customers write.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use handoff::Config;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    runtime::init_crypto();
+    let _telemetry = runtime::telemetry::init("handoff")?; // flushes when dropped
+    let shutdown = runtime::shutdown_on_signal()?;
+    let settings = config.settings.load()?;
+    let log = bus::connect(&config.bus).await.context("connect to the log")?;
+    let store = store::Store::connect(&config.store).context("set up the cache")?;
+    let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
+    handoff::run(config.settings.keying(), listener, log, store, settings, shutdown).await
+}

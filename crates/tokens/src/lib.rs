@@ -1,0 +1,215 @@
+//! Salesforce access tokens: kept in the cache, encrypted, and renewed before they end. One call per
+//! person at a time, and all replicas together stay below the org's budget.
+//!
+//! The one place beside the services that sees two adapters: handoff and egress act for the same
+//! people and must share their tokens (`docs/decisions/0005-tokens.md`).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use domain::{ContactId, IntegrationId, Millis, PhoneNumberId, settings::Settings};
+use salesforce::{AccessToken, Client, ConfigError, Error};
+use store::{Store, StoredToken, Taken};
+
+use runtime::now;
+
+/// Renewed so long before the end, or a tenth of the token's life (`miaw-api.md` §2.5).
+const MARGIN: Duration = Duration::from_secs(60);
+/// Token requests a minute and org: 200 are allowed (§2.7); the rest is for whoever else asks.
+const BUDGET: u32 = 180;
+/// For the budget; whoever waits longer asks all the same, and is told by Salesforce.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A Salesforce integration with its client.
+#[derive(Debug)]
+pub struct Org {
+    pub id: IntegrationId,
+    pub client: Client,
+}
+
+/// A token and when to replace it.
+#[derive(Debug)]
+pub struct Held {
+    pub token: AccessToken,
+    pub renew_at: Millis,
+}
+
+type Flight = tokio::sync::Mutex<Option<Arc<Held>>>;
+
+pub struct Tokens {
+    by_number: HashMap<PhoneNumberId, Arc<Org>>,
+    store: Store,
+    /// One for every person who is being served; gone when nobody holds it.
+    flights: Mutex<HashMap<(IntegrationId, ContactId), Weak<Flight>>>,
+}
+
+/// A person's token at an org, as one follower uses it.
+#[derive(Clone)]
+pub struct Access {
+    org: Arc<Org>,
+    contact: ContactId,
+    store: Store,
+    flight: Arc<Flight>,
+}
+
+impl Tokens {
+    /// Fails on integrations that cannot work: a bad key, a bad address.
+    pub fn new(settings: &Settings, store: Store) -> Result<Self, ConfigError> {
+        let mut orgs: HashMap<IntegrationId, Arc<Org>> = HashMap::new();
+        for integration in &settings.integrations {
+            let client = Client::new(integration, salesforce::Options::default())?;
+            let org = Org { id: integration.id.clone(), client };
+            orgs.insert(integration.id.clone(), Arc::new(org));
+        }
+        let by_number = settings.channels.iter().filter_map(|channel| {
+            let org = orgs.get(channel.integration.as_ref()?)?;
+            Some((channel.phone_number_id.clone(), Arc::clone(org)))
+        });
+        Ok(Self { by_number: by_number.collect(), store, flights: Mutex::default() })
+    }
+
+    /// `None`: the number's channel has no integration.
+    pub fn access(&self, number: &PhoneNumberId, contact: ContactId) -> Option<Access> {
+        let org = Arc::clone(self.by_number.get(number)?);
+        let place = (org.id.clone(), contact);
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = flights.get(&place).and_then(Weak::upgrade).unwrap_or_else(|| {
+            // Rarely, and then all at once: what nobody uses any more.
+            if flights.len() == flights.capacity() {
+                flights.retain(|_, flight| flight.strong_count() > 0);
+            }
+            let flight = Arc::default();
+            flights.insert(place, Arc::downgrade(&flight));
+            flight
+        });
+        Some(Access { org, contact, store: self.store.clone(), flight })
+    }
+}
+
+impl Access {
+    pub fn org(&self) -> &Org {
+        &self.org
+    }
+
+    /// A token that is not about to end: this process's, the cache's, or a new one.
+    pub async fn token(&self) -> Result<Arc<Held>, Error> {
+        let mut held = self.flight.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| now() < held.renew_at) {
+            return Ok(Arc::clone(held));
+        }
+        let fresh = match self.cached().await {
+            Some(cached) => cached,
+            None => self.mint().await?,
+        };
+        Ok(Arc::clone(held.insert(Arc::new(fresh))))
+    }
+
+    /// A token other than `stale`, which Salesforce does not take any more.
+    pub async fn renewed(&self, stale: &Held) -> Result<Arc<Held>, Error> {
+        let mut held = self.flight.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| differs(held, stale)) {
+            return Ok(Arc::clone(held));
+        }
+        // Another process may have renewed it.
+        let fresh = match self.cached().await.filter(|cached| differs(cached, stale)) {
+            Some(cached) => cached,
+            None => self.mint().await?,
+        };
+        Ok(Arc::clone(held.insert(Arc::new(fresh))))
+    }
+
+    async fn cached(&self) -> Option<Held> {
+        let stored = match self.store.load_token(&self.org.id, self.contact).await {
+            Ok(stored) => stored?,
+            Err(error) => {
+                tracing::debug!(error = runtime::error_chain(&error), "no token from the cache");
+                return None;
+            }
+        };
+        let renew_at = renew_at(now(), stored.expires_at, fastrand::f64());
+        let token = AccessToken {
+            token: stored.token,
+            last_event_id: stored.last_event_id,
+            expires_at: stored.expires_at,
+            subject: String::new(),
+        };
+        // What is almost over is not worth a connection.
+        (stored.expires_at - now() > millis(MARGIN)).then_some(Held { token, renew_at })
+    }
+
+    async fn mint(&self) -> Result<Held, Error> {
+        self.wait_for_budget().await;
+        let at = now();
+        let token = self.org.client.authenticate(&self.contact.to_string(), at).await?;
+        let stored = StoredToken {
+            token: token.token.clone(),
+            last_event_id: token.last_event_id.clone(),
+            expires_at: token.expires_at,
+        };
+        if let Err(error) = self.store.save_token(&self.org.id, self.contact, &stored, at).await {
+            tracing::debug!(error = runtime::error_chain(&error), "token not kept");
+        }
+        let renew_at = renew_at(at, token.expires_at, fastrand::f64());
+        Ok(Held { token, renew_at })
+    }
+
+    async fn wait_for_budget(&self) {
+        let name = format!("tokens:{}", self.org.id.as_str());
+        let waiting = async {
+            loop {
+                match self.store.take(&name, BUDGET, f64::from(BUDGET) / 60.0, 1).await {
+                    Ok(Taken::WaitFor(pause)) => {
+                        tokio::time::sleep(pause.max(Duration::from_millis(50))).await
+                    }
+                    // Without the cache nobody counts: Salesforce says when it is too much.
+                    Ok(Taken::Now) | Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LONGEST_WAIT, waiting).await;
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+fn differs(held: &Held, stale: &Held) -> bool {
+    use secrecy::ExposeSecret as _;
+    held.token.token.expose_secret() != stale.token.token.expose_secret()
+}
+
+/// When to replace a token that is valid from `now` until `expires_at`: 60 s before the end, or a
+/// tenth of its life where that is more, each ±20 % (`jitter`: 0 to 1) so that tokens made together
+/// are not renewed together; never before half of its life.
+fn renew_at(now: Millis, expires_at: Millis, jitter: f64) -> Millis {
+    let life = expires_at.saturating_sub(now).max(0);
+    let margin = millis(MARGIN).max(life / 10).min(life / 2);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "milliseconds of days at most"
+    )]
+    let margin = (margin as f64 * (0.8 + 0.4 * jitter.clamp(0.0, 1.0))) as Millis;
+    expires_at.saturating_sub(margin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_renewed_early_and_not_all_at_once() {
+        let minute = 60_000;
+        assert_eq!(renew_at(0, 60 * minute, 0.5), 54 * minute);
+        assert_eq!(renew_at(0, 5 * minute, 0.5), 4 * minute);
+        // A life shorter than the margin: halfway, not at once and again and again.
+        assert_eq!(renew_at(0, 10_000, 0.5), 5_000);
+        assert_eq!(renew_at(1_000, 0, 0.5), 0);
+        assert_eq!(renew_at(0, 60 * minute, 0.0), 60 * minute - 288_000);
+        assert_eq!(renew_at(0, 60 * minute, 1.0), 60 * minute - 432_000);
+    }
+}

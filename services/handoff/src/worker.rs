@@ -1,0 +1,265 @@
+//! Load, decide, append, perform, checkpoint: the same five steps for every fact.
+
+use std::sync::Arc;
+
+use bus::{Chained, Entry, Failure, Handler, Lease, Log};
+use domain::{
+    ConversationKey, PhoneNumberId, Seq,
+    derive::Keying,
+    session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output},
+    settings::Settings,
+};
+use proto::{StoredDecision, subjects, v1};
+use store::Store;
+use tracing::Instrument as _;
+
+use crate::{
+    calls::{Calls, Outcome},
+    metrics::Metrics,
+};
+
+/// How often a decision is made anew because another worker was faster. Two workers overlap for
+/// seconds at most, and each append that fails means that the other one got on.
+const OVERTAKEN_LIMIT: u32 = 16;
+
+pub(crate) struct Worker {
+    pub(crate) log: Log,
+    pub(crate) store: Store,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keying: Keying,
+    pub(crate) calls: Calls,
+    pub(crate) metrics: Metrics,
+}
+
+/// The end of a conversation's chain of decisions.
+struct Head {
+    seq: Seq,
+    stored: StoredDecision,
+}
+
+impl Handler for Worker {
+    async fn handle(&self, entry: &Entry, lease: &Lease) -> Result<(), Failure> {
+        let Some(address) = &entry.address else {
+            return Err(Failure::never("the subject is not a conversation's"));
+        };
+        let body = proto::decode(entry.payload.clone()).map_err(Failure::never)?;
+        let Some(fact) = proto::convert::fact(body).map_err(Failure::never)? else { return Ok(()) };
+        let span = tracing::info_span!(
+            "decide",
+            conversation = %address.key,
+            fact = address.kind.as_str(),
+            seq = entry.seq,
+        );
+        self.answer(&address.key, entry, &fact, lease).instrument(span).await
+    }
+}
+
+impl Worker {
+    async fn answer(
+        &self,
+        key: &ConversationKey,
+        entry: &Entry,
+        fact: &Fact,
+        lease: &Lease,
+    ) -> Result<(), Failure> {
+        let (mut head, cached) = self.load(key).await?;
+        let before = head.as_ref().and_then(|head| head.stored.decision.state.session.as_ref()).map(|s| s.id);
+        let mut overtaken = 0;
+        let head = loop {
+            match head {
+                // Whoever decided on a later fact had performed this one first.
+                Some(head) if head.stored.answers > entry.seq => return Ok(()),
+                // Decided already, by us before a crash or by another worker: carry on with it.
+                Some(head) if head.stored.answers == entry.seq => break head,
+                Some(_) | None => {}
+            }
+            let previous = head.as_ref().map_or(0, |head| head.seq);
+            let state = head.map(|head| head.stored.decision.state);
+            let stored = self.decide(key, entry, fact, state).await?;
+            match self.log.append_decision(key, previous, stored.encode()).await? {
+                Chained::Appended(seq) => {
+                    self.metrics.decided(&stored.decision, entry);
+                    break Head { seq, stored };
+                }
+                Chained::Moved => {
+                    overtaken += 1;
+                    if overtaken > OVERTAKEN_LIMIT {
+                        return Err(Failure::soon("overtaken again and again"));
+                    }
+                    head = self.head(key).await?;
+                }
+            }
+        };
+        self.perform(key, entry, &head.stored, lease).await?;
+        self.cache(key, &head).await;
+        let state = &head.stored.decision.state;
+        if let Some(session) = &state.session
+            && (!cached || before != Some(session.id))
+        {
+            let thread = state.contact.map(|contact| Conversation::thread_id(key, contact));
+            self.index(key, session.id, state, thread).await;
+        }
+        Ok(())
+    }
+
+    async fn decide(
+        &self,
+        key: &ConversationKey,
+        entry: &Entry,
+        fact: &Fact,
+        state: Option<Conversation>,
+    ) -> Result<StoredDecision, Failure> {
+        let number = match (&state, fact) {
+            (Some(state), _) => state.number.clone(),
+            (None, Fact::Inbound(message)) => message.number.clone(),
+            // The log lost the conversation's beginning, or a stranger wrote the entry.
+            (
+                None,
+                Fact::Answered(_)
+                | Fact::Followed { .. }
+                | Fact::Called { .. }
+                | Fact::Salesforce(_)
+                | Fact::Undelivered { .. }
+                | Fact::Fired { .. }
+                | Fact::Operator(_),
+            ) => PhoneNumberId::new(""),
+        };
+        let state = state.unwrap_or_else(|| Conversation::new(number));
+        let contact = match (state.contact, fact) {
+            (Some(contact), Fact::Inbound(message)) => {
+                // Keeps the directory's aliases fresh, and fills it again when it was lost.
+                if let Err(e) = self.store.restore_contact(&self.keying, contact, &message.customer).await {
+                    tracing::warn!(error = runtime::error_chain(&e), "contact directory not updated");
+                }
+                contact
+            }
+            (Some(contact), _) => contact,
+            (None, _) => self.find_contact(key, fact).await,
+        };
+        let channel = self.settings.channel(&state.number);
+        let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();
+        let context = Context {
+            key: *key,
+            contact,
+            policy: &policy,
+            assistant_on: self.settings.autopilot && channel.is_some_and(|channel| channel.assistant),
+            has_team: channel.is_some_and(|channel| channel.integration.is_some()),
+        };
+        let at = At { seq: entry.seq, time: entry.at };
+        let decision = session::decide(state, at, fact, &context);
+        Ok(StoredDecision { answers: entry.seq, policy_version: self.settings.version, decision })
+    }
+
+    /// One contact per person. When the directory is away the contact's derived id is proposed:
+    /// the same for the same identity, so that nothing has to wait for a cache.
+    async fn find_contact(&self, key: &ConversationKey, fact: &Fact) -> domain::ContactId {
+        let Fact::Inbound(message) = fact else {
+            return domain::ContactId(domain::derive::uuid("stranger", &[key.as_bytes()]));
+        };
+        let Some(customer) = message.customer.id() else {
+            return domain::ContactId(domain::derive::uuid("stranger", &[key.as_bytes()]));
+        };
+        let proposed = self.keying.contact(&customer);
+        match self.store.find_or_create_contact(&self.keying, &message.customer, proposed).await {
+            Ok(found) => found.contact,
+            Err(e) => {
+                tracing::warn!(
+                    error = runtime::error_chain(&e),
+                    "contact directory away: deriving the contact"
+                );
+                proposed
+            }
+        }
+    }
+
+    async fn perform(
+        &self,
+        key: &ConversationKey,
+        entry: &Entry,
+        stored: &StoredDecision,
+        lease: &Lease,
+    ) -> Result<(), Failure> {
+        let Decision { state, .. } = &stored.decision;
+        for (cause, output) in stored.outputs() {
+            match output {
+                Output::Timer { at } => {
+                    let fired = v1::entry::Body::TimerFired(v1::TimerFired { timer: cause.to_string() });
+                    self.log.schedule(key, &cause.to_string(), *at, proto::encode(fired)).await?;
+                }
+                Output::Call(call) => {
+                    if !lease.is_held() {
+                        return Err(Failure::soon("the lease is lost"));
+                    }
+                    match self.calls.perform(&self.log, key, state, entry, cause, call).await? {
+                        Outcome::Silent => {}
+                        Outcome::Report(result, detail) => self.report(key, cause, result, detail).await?,
+                    }
+                }
+                // The assistant's and egress's.
+                Output::Ask(_) | Output::Send(_) | Output::Follow { .. } | Output::Unfollow { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What a later decision depends on comes back as a fact.
+    async fn report(
+        &self,
+        key: &ConversationKey,
+        cause: domain::Cause,
+        result: CallResult,
+        detail: String,
+    ) -> Result<(), Failure> {
+        let result = match result {
+            CallResult::Done => v1::call_result::Result::Done,
+            CallResult::Unavailable => v1::call_result::Result::Unavailable,
+            CallResult::Refused => v1::call_result::Result::Refused,
+        };
+        let body = v1::entry::Body::CallResult(v1::CallResult {
+            call: cause.to_string(),
+            result: result.into(),
+            detail,
+        });
+        let subject = subjects::fact(key, subjects::Kind::Thread, &cause.to_string());
+        self.log.append_fact(&subject, proto::encode(body), None).await?;
+        Ok(())
+    }
+
+    /// The newest decision: from the cache, else from the log. The chain refuses whatever is made
+    /// of a stale one.
+    async fn load(&self, key: &ConversationKey) -> Result<(Option<Head>, bool), Failure> {
+        match self.store.load_state(key).await {
+            Ok(Some((seq, bytes))) => match StoredDecision::decode(bytes) {
+                Ok(stored) => return Ok((Some(Head { seq, stored }), true)),
+                Err(e) => tracing::warn!(error = %e, "cached state unreadable"),
+            },
+            Ok(None) => {}
+            Err(e) => tracing::debug!(error = runtime::error_chain(&e), "cache away"),
+        }
+        Ok((self.head(key).await?, false))
+    }
+
+    async fn head(&self, key: &ConversationKey) -> Result<Option<Head>, Failure> {
+        let Some(entry) = self.log.head(key).await? else { return Ok(None) };
+        let stored = StoredDecision::decode(entry.payload).map_err(Failure::never)?;
+        Ok(Some(Head { seq: entry.seq, stored }))
+    }
+
+    async fn cache(&self, key: &ConversationKey, head: &Head) {
+        if let Err(e) = self.store.cache_state(key, head.seq, &head.stored.encode()).await {
+            tracing::debug!(error = runtime::error_chain(&e), "state not cached");
+        }
+    }
+
+    async fn index(
+        &self,
+        key: &ConversationKey,
+        session: domain::SessionId,
+        state: &Conversation,
+        thread: Option<domain::ThreadId>,
+    ) {
+        if let Err(e) = self.store.index_session(key, session, thread, state.contact).await {
+            tracing::debug!(error = runtime::error_chain(&e), "session not indexed");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Nothing lost, nothing twice, every conversation in order, whatever is killed; and the proof that
+//! the checker would notice.
+
+use xtask::faults::{Outcome, Scenario, Trouble};
+
+async fn run(scenario: Scenario) -> Outcome {
+    let outcome = scenario.run().await.unwrap();
+    println!("seed {}: {:#?}", outcome.seed, outcome.report);
+    outcome
+}
+
+fn small() -> Scenario {
+    Scenario { conversations: 20, ..Scenario::default() }
+}
+
+#[tokio::test]
+async fn each_service_killed_and_paused_and_the_broker_and_the_cache_killed_under_200_conversations() {
+    let outcome = run(Scenario { troubles: Trouble::each_once(), ..Scenario::default() }).await;
+    outcome.judge().unwrap();
+}
+
+#[tokio::test]
+async fn every_webhook_delivered_five_times_at_once_gives_one_of_everything() {
+    run(Scenario { duplicates: 5, ..small() }).await.judge().unwrap();
+}
+
+#[tokio::test]
+async fn two_owners_of_everything_do_no_harm() {
+    run(Scenario { disable: vec!["lease"], ..small() }).await.judge().unwrap();
+}
+
+#[tokio::test]
+async fn answers_of_whatsapp_that_are_lost_double_nothing() {
+    run(Scenario { lost_answers: 0.1, ..small() }).await.judge().unwrap();
+}
+
+#[tokio::test]
+async fn control_without_append_once_the_checker_fails() {
+    let scenario = Scenario { duplicates: 5, disable: vec!["append-once"], ..control() };
+    assert!(!run(scenario).await.report.violations.is_empty());
+}
+
+#[tokio::test]
+async fn control_without_the_decision_chain_the_checker_fails() {
+    let scenario = Scenario { disable: vec!["lease", "decision-chain"], ..control() };
+    assert!(!run(scenario).await.report.violations.is_empty());
+}
+
+#[tokio::test]
+async fn control_without_the_send_ledger_the_checker_fails() {
+    let scenario = Scenario { lost_answers: 0.3, disable: vec!["send-ledger"], ..control() };
+    assert!(!run(scenario).await.report.violations.is_empty());
+}
+
+/// What is broken on purpose may also hang: customers give up soon.
+fn control() -> Scenario {
+    Scenario { conversations: 20, patience: std::time::Duration::from_secs(20), ..Scenario::default() }
+}

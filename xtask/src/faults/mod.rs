@@ -1,0 +1,191 @@
+//! `cargo xtask faults`: many conversations while everything is killed, paused and emptied in turn;
+//! then the checker judges the simulators' whole record.
+
+mod customers;
+mod trouble;
+mod watch;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use e2e::{check, sim::AutoRep};
+use serde_json::json;
+pub use trouble::Trouble;
+
+use crate::{
+    say,
+    stack::{Options, Stack},
+};
+
+#[derive(Debug, Clone, Args)]
+pub struct Faults {
+    /// How long trouble goes on. Absent: each kind once.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Repeats a run's choices.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many customers write at the same time.
+    #[arg(long, default_value_t = 200)]
+    conversations: usize,
+}
+
+impl Faults {
+    pub async fn run(&self) -> Result<()> {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let troubles = match self.minutes {
+            None => Trouble::each_once(),
+            Some(minutes) => Trouble::at_random(seed, Duration::from_secs(minutes * 60)),
+        };
+        let scenario = Scenario { conversations: self.conversations, seed, troubles, ..Scenario::default() };
+        let outcome = scenario.run().await?;
+        outcome.judge()
+    }
+}
+
+/// A run, and what is done to it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub seed: u64,
+    pub conversations: usize,
+    pub replicas: usize,
+    pub troubles: Vec<Trouble>,
+    /// Rounds of question, handoff, talk and end that each customer goes through at least; they go
+    /// on as long as there is trouble.
+    pub rounds: usize,
+    /// Every webhook is delivered so many times at once.
+    pub duplicates: u32,
+    /// Safeguards that are switched off, for control runs.
+    pub disable: Vec<&'static str>,
+    /// Of the answers to our sends to WhatsApp, the share that is lost after acceptance.
+    pub lost_answers: f64,
+    /// How long customers wait for anything before the run is given up.
+    pub patience: Duration,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            conversations: 200,
+            replicas: 2,
+            troubles: Vec::new(),
+            rounds: 1,
+            duplicates: 2,
+            disable: Vec::new(),
+            lost_answers: 0.0,
+            patience: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub report: check::Report,
+    /// Customers who gave up waiting, and for what.
+    pub stuck: Vec<String>,
+    /// For each trouble: how long the slowest customer heard nothing afterwards.
+    pub silences: Vec<(String, Duration)>,
+    pub took: Duration,
+    logs: PathBuf,
+}
+
+impl Outcome {
+    pub fn is_clean(&self) -> bool {
+        self.report.violations.is_empty() && self.stuck.is_empty()
+    }
+
+    /// Prints it; an error when anything was wrong.
+    pub fn judge(&self) -> Result<()> {
+        for (trouble, silence) in &self.silences {
+            say(format_args!("{trouble:<36} over after {:>5} ms", silence.as_millis()));
+        }
+        say(serde_json::to_string_pretty(&self.report)?);
+        self.stuck.iter().take(20).for_each(|stuck| say(format_args!("stuck: {stuck}")));
+        say(format_args!("seed {}, {} s", self.seed, self.took.as_secs()));
+        if !self.is_clean() {
+            bail!(
+                "{} violations, {} customers stuck; replay with --seed {}; logs are in {}",
+                self.report.violations.len(),
+                self.stuck.len(),
+                self.seed,
+                self.logs.display()
+            );
+        }
+        let _ = std::fs::remove_dir_all(&self.logs);
+        Ok(())
+    }
+}
+
+impl Scenario {
+    pub async fn run(&self) -> Result<Outcome> {
+        let started = Instant::now();
+        let logs = devstack::workspace_root().join(format!(
+            ".baton/logs/faults-{}-{}",
+            std::process::id(),
+            self.seed
+        ));
+        let mut env = vec![("RUST_LOG".to_owned(), "info".to_owned())];
+        if !self.disable.is_empty() {
+            env.push(("BATON_UNSAFE_DISABLE".into(), self.disable.join(",")));
+        }
+        let options =
+            Options { replicas: self.replicas, logs: Some(logs.clone()), env, ..Options::default() };
+        let mut stack = Stack::start(options).await?;
+        self.prepare(&stack).await.context("prepare the simulators")?;
+
+        let watch = watch::Watch::start(stack.control.clone());
+        let (over, is_over) = tokio::sync::watch::channel(false);
+        let customers = customers::start(self, stack.control.clone(), watch.clone(), is_over);
+        let mut silences = Vec::new();
+        customers.warm().await;
+        for trouble in &self.troubles {
+            say(format_args!("{:>6} ms  {trouble}", started.elapsed().as_millis()));
+            trouble.make(&mut stack).await.with_context(|| format!("make trouble: {trouble}"))?;
+            // Until everybody has heard something again: the time that a customer notices.
+            silences.push((trouble.to_string(), customers.recovered().await));
+        }
+        over.send_replace(true);
+        let stuck = customers.finish().await;
+        // What is on its way still arrives.
+        watch.settled(Duration::from_secs(2), Duration::from_secs(60)).await;
+        let extent = stack.control.extent().await?;
+        let entries = watch.stop().await?;
+        let report = check::check(&entries, extent.lost);
+        stack.stop().await.context("stop everything")?;
+        Ok(Outcome { seed: self.seed, report, stuck, silences, took: started.elapsed(), logs })
+    }
+
+    async fn prepare(&self, stack: &Stack) -> Result<()> {
+        stack
+            .control
+            .configure_whatsapp(json!({
+                // What customers and reps do here is faster than people are.
+                "pair_limit": false,
+                "number_limit": false,
+                "duplicates": self.duplicates,
+                "retry_cap_ms": 1000,
+                "webhook_timeout_ms": 5000,
+            }))
+            .await?;
+        stack
+            .control
+            .configure_salesforce(json!({ "message_limit": false, "ping_interval_ms": 5000 }))
+            .await?;
+        let auto = AutoRep { end_after: Some(customers::REPLIES), ..AutoRep::default() };
+        stack.control.set_auto_rep(Some(&auto)).await?;
+        if self.lost_answers > 0.0 {
+            use e2e::sim::{Api, Fault, Rule};
+            let rule =
+                Rule::new("messages", Fault::LoseAnswer).with_probability(self.lost_answers, self.seed);
+            stack.control.add_fault(Api::WhatsApp, &rule).await?;
+        }
+        Ok(())
+    }
+}
