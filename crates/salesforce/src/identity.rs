@@ -179,3 +179,142 @@ fn belongs(pem: &str, rsa_public_key: &[u8]) -> Result<(), Error> {
 fn contains(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use aws_lc_rs::{
+        encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
+        rsa::KeySize,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+    };
+    use base64::engine::general_purpose::STANDARD;
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+    use serde_json::Value;
+
+    use super::*;
+
+    static KEY: LazyLock<RsaKeyPair> = LazyLock::new(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap());
+    const NOW: Millis = 1_795_186_800_999;
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        let lines: Vec<_> = STANDARD
+            .encode(der)
+            .as_bytes()
+            .chunks(64)
+            .map(|l| String::from_utf8_lossy(l).into_owned())
+            .collect();
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    }
+
+    fn private() -> String {
+        let der: Pkcs8V1Der<'_> = KEY.as_der().unwrap();
+        pem("PRIVATE KEY", der.as_ref())
+    }
+
+    fn public(key: &RsaKeyPair) -> String {
+        let der: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+        pem("PUBLIC KEY", der.as_ref())
+    }
+
+    fn signer(private: &str, public: Option<&str>) -> Result<Signer, Error> {
+        Signer::new(&private.to_owned().into(), public, "key-1", "https://bridge.example.com")
+    }
+
+    #[test]
+    fn salesforce_would_verify_what_is_signed() {
+        let token = signer(&private(), Some(&public(&KEY))).unwrap().sign("contact-1", NOW).unwrap();
+        let token = token.expose_secret();
+        let header = jsonwebtoken::decode_header(token).unwrap();
+        assert_eq!((header.alg, header.kid.as_deref()), (Algorithm::RS256, Some("key-1")));
+
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.validate_exp = false;
+        rules.set_issuer(&["https://bridge.example.com"]);
+        let key = DecodingKey::from_rsa_pem(public(&KEY).as_bytes()).unwrap();
+        let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
+        assert_eq!(
+            claims,
+            serde_json::json!({ "sub": "contact-1", "iss": "https://bridge.example.com",
+                                "iat": 1_795_186_800, "exp": 1_795_187_100 })
+        );
+    }
+
+    #[test]
+    fn pkcs1_is_read_like_pkcs8() {
+        // The PKCS#8 wrapping of an RSA 2048 key is 26 bytes long.
+        let der: Pkcs8V1Der<'_> = KEY.as_der().unwrap();
+        let pkcs1 = pem("RSA PRIVATE KEY", &der.as_ref()[26..]);
+        assert!(signer(&pkcs1, Some(&public(&KEY))).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_serves_as_public_key() {
+        // The recorded key's certificate does not belong to ours, and is seen not to.
+        let jwk = include_str!("../testdata/jwk-for-salesforce-upload.json");
+        let jwk: Value = serde_json::from_str(jwk).unwrap();
+        let der = STANDARD.decode(jwk["x5c"][0].as_str().unwrap()).unwrap();
+        let certificate = pem("CERTIFICATE", &der);
+        assert_eq!(signer(&private(), Some(&certificate)).unwrap_err(), Error::Mismatch);
+
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+        // RSAPublicKey { modulus, publicExponent } in DER, for a 2048-bit modulus.
+        let key = [&hex("3082010a0282010100")[..], &member("n"), &hex("0203"), &member("e")].concat();
+        assert_eq!(belongs(&certificate, &key), Ok(()));
+    }
+
+    fn hex(digits: &str) -> Vec<u8> {
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// A throw-away RSA key of 1,024 bits (PKCS#1).
+    const SHORT: &str = concat!(
+        "MIICXAIBAAKBgQCuyMOviJlDW/GpY/TlpxMepKZcUR1ArdeMH4bvuDFpT7HFUTOClavt8TYlCr46/r9XxgI1y49Cs/3h775r",
+        "4fczG/0CBc+W2bHYI4oyODVYle/hRA0cENxUJot10rqvaUlUQRZaTVlhG8tA2ryUql9+w9OQK6Y1I/wFLDYfcrDBQQIDAQAB",
+        "AoGAfcFDUlt08ksH//lELavdDNIoRAm0g2HQ0Sep3XZoTr4hSLfY2N65WjSP4WzuW+IIZ622z1/LjpGUXGgzWMm3IiR8zk0N",
+        "2rtSQuP6VIN3bn++4EAlhg5/kq8D/c8R02HLz0EaFQHtvcnIU0SUc1umfmeYI6Vj+MIkfjOTvF5wBzECQQDkUZQiMWFqpSY3",
+        "dFdSVRtqAXCDsyUnv8CHRxH5vo3vPBMNeRXCEVoikYRnHimzbkmfLy8kOM0s9IP3KR/ZI1RFAkEAw/mdiTYRdv4RWUvxYCxE",
+        "zG+ygklqVt0U+TgEmpyNx3nC2Ctpqx6BupbHxv7d41Pay+I3Lw0gAa9ynQN8pIiOzQJAUtzMn1A+o77GTO/7VRUwOtvE4vdc",
+        "b72m+TGw82vWBVJPM9+TJvi3Nr6LSAVpawaGz7AHMuUuibdAQa56MYsh5QJBALrGH3ox6Zs6sVYlpro99qPQoJTDW3HF6sNK",
+        "vDiOlCFUznovhdnsjT9DjMr/BIIv3QsLYgSZwbNZfyZduGEnNNECQGaHmNhllsCqSkA6393sl6GcG5a7k8HV5582gBxpUvnk",
+        "w3l5GTYBDZAMGFmkScglDDX32cgJszVWYDY0axqOpV0=",
+    );
+
+    #[test]
+    fn every_unusable_key_says_what_is_wrong() {
+        let other = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let ec = ec.to_pkcs8v1().unwrap();
+        let mut damaged = AsDer::<Pkcs8V1Der<'_>>::as_der(&*KEY).unwrap().as_ref().to_vec();
+        damaged[400] ^= 1;
+        for (private, wanted) in [
+            (String::new(), Error::NotPem),
+            ("c2VjcmV0".into(), Error::NotPem),
+            (private().replace('\n', "\\n"), Error::NotPem),
+            (pem("ENCRYPTED PRIVATE KEY", b"\x30\x00"), Error::Encrypted),
+            (public(&KEY), Error::NotPrivate),
+            (pem("PRIVATE KEY", ec.as_ref()), Error::NotRsa),
+            (pem("EC PRIVATE KEY", b"\x30\x00"), Error::NotRsa),
+            (pem("RSA PRIVATE KEY", &STANDARD.decode(SHORT).unwrap()), Error::TooShort),
+            (pem("PRIVATE KEY", &damaged), Error::Damaged),
+        ] {
+            assert_eq!(signer(&private, None).unwrap_err(), wanted, "{private}");
+        }
+        assert_eq!(signer(&private(), Some(&public(&other))).unwrap_err(), Error::Mismatch);
+        assert_eq!(signer(&private(), Some("key")).unwrap_err(), Error::PublicNotPem);
+        assert_eq!(signer(&private(), Some(&private())).unwrap_err(), Error::PublicNotPem);
+        let key = private().into();
+        assert_eq!(Signer::new(&key, None, "", "i").unwrap_err(), Error::NoKeyId);
+        assert_eq!(Signer::new(&key, None, "k", "").unwrap_err(), Error::NoIssuer);
+        assert!(!format!("{:?}", signer(&private(), None).unwrap()).contains("bridge"));
+    }
+
+    #[test]
+    fn subjects_that_would_break_the_end_users_subject_are_refused() {
+        let signer = signer(&private(), None).unwrap();
+        for sub in ["", "a/b", "a b", "é", &"x".repeat(129)] {
+            assert_eq!(signer.sign(sub, NOW).unwrap_err(), Error::BadSubject, "{sub}");
+        }
+    }
+}

@@ -155,3 +155,6 @@ impl<'de> Deserialize<'de> for Payload {
         Ok(Self::from_value(value))
     }
 }
+
+#[cfg(test)]
+mod tests;
