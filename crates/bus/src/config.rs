@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::Error;
 
 #[derive(clap::Args, Debug, Clone)]
+#[group(skip)]
 pub struct Config {
     /// NATS servers, several separated by commas. Credentials may stand in the address
     /// (`nats://token@host` or `nats://user:password@host`).
