@@ -62,10 +62,15 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// `wamid` is empty when no status told it. `answered`: by the POST's answer, else by a status.
-    Accepted { wamid: Wamid, answered: bool },
+    Accepted {
+        wamid: Wamid,
+        answered: bool,
+    },
     /// It surely did not go out, and may be tried again.
     NotSent,
-    Refused { code: i32 },
+    Refused {
+        code: i32,
+    },
     /// Neither answer nor status within the grace.
     InDoubt,
 }
@@ -77,7 +82,10 @@ pub enum Step {
     /// that attempt came after all.
     Try(Attempt),
     /// Somebody may have sent it: wait for a status of the attempt until `until` (the log's clock).
-    Await { attempt: Attempt, until: Millis },
+    Await {
+        attempt: Attempt,
+        until: Millis,
+    },
     Settled(Settled),
 }
 
@@ -85,9 +93,13 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     Accepted,
-    Refused { code: i32 },
+    Refused {
+        code: i32,
+    },
     /// Both attempts stayed in doubt. A late status of either settles it for good.
-    Unknown { attempts: [u32; 2] },
+    Unknown {
+        attempts: [u32; 2],
+    },
 }
 
 /// What to do about a send of which `last` is the last record.
@@ -95,7 +107,8 @@ pub fn next(send: SendId, decision: Seq, last: Option<&Record>, grace: Duration)
     let Some(Record { attempt, stored_at, phase }) = last else {
         return Step::Try(Attempt { send, decision, number: 1, doubtful: None });
     };
-    let again = |doubtful| Step::Try(Attempt { number: attempt.number.saturating_add(1), doubtful, ..*attempt });
+    let again =
+        |doubtful| Step::Try(Attempt { number: attempt.number.saturating_add(1), doubtful, ..*attempt });
     match phase {
         Phase::Intent => Step::Await { attempt: *attempt, until: stored_at.saturating_add(millis(grace)) },
         Phase::Outcome(Outcome::Accepted { .. }) => Step::Settled(Settled::Accepted),
@@ -197,7 +210,10 @@ pub fn failure_counts(failed: u32, last: Option<&Record>, other_seen: bool) -> b
 pub fn shows_duplicate(told: u32, last: Option<&Record>) -> bool {
     last.is_some_and(|record| {
         record.attempt.doubtful.is_some_and(|doubtful| told <= doubtful)
-            && matches!(record.phase, Phase::Intent | Phase::Outcome(Outcome::Accepted { .. } | Outcome::InDoubt))
+            && matches!(
+                record.phase,
+                Phase::Intent | Phase::Outcome(Outcome::Accepted { .. } | Outcome::InDoubt)
+            )
     })
 }
 
@@ -256,10 +272,9 @@ impl Record {
                 attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
                 stored_at,
                 phase: Phase::Outcome(match record.outcome.ok_or(proto::Malformed("outcome"))? {
-                    send_outcome::Outcome::Accepted(accepted) => Outcome::Accepted {
-                        wamid: Wamid::new(accepted.wamid),
-                        answered: accepted.answered,
-                    },
+                    send_outcome::Outcome::Accepted(accepted) => {
+                        Outcome::Accepted { wamid: Wamid::new(accepted.wamid), answered: accepted.answered }
+                    }
                     send_outcome::Outcome::NotSent(_) => Outcome::NotSent,
                     send_outcome::Outcome::Refused(refused) => Outcome::Refused { code: refused.code },
                     send_outcome::Outcome::InDoubt(_) => Outcome::InDoubt,
@@ -284,9 +299,7 @@ impl Record {
 pub fn part_id(send: SendId, index: u32) -> SendId {
     match index {
         0 => send,
-        index => {
-            SendId(domain::derive::uuid("send-part", &[send.0.as_bytes(), &index.to_be_bytes()]))
-        }
+        index => SendId(domain::derive::uuid("send-part", &[send.0.as_bytes(), &index.to_be_bytes()])),
     }
 }
 

@@ -1,1 +1,19 @@
-fn main() {}
+//! Follows Salesforce replies, sends them to WhatsApp.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use egress::Config;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    runtime::init_crypto();
+    let _telemetry = runtime::telemetry::init("egress")?; // flushes when dropped
+    let shutdown = runtime::shutdown_on_signal()?;
+    let settings = config.settings.load()?;
+    let log = bus::connect(&config.bus).await.context("connect to the log")?;
+    let store = store::Store::connect(&config.store).context("set up the cache")?;
+    let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
+    egress::run(config.egress(), listener, log, store, settings, shutdown).await
+}

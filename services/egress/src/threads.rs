@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use domain::{Cause, ContactId, ConversationKey, Partition, PhoneNumberId, Seq, ThreadId, session::Conversation};
+use domain::{
+    Cause, ContactId, ConversationKey, Partition, PhoneNumberId, Seq, ThreadId, session::Conversation,
+};
 
 /// A thread that is to be followed, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,126 @@
+//! From what happens in a Salesforce thread to the log's words.
+
+use proto::v1::{
+    SalesforceEvent,
+    salesforce_event::{Closed, Other, Participant, RoutingFailed, SessionStatus, Text, What},
+};
+use salesforce::{Happened, Happening};
+
+/// What the log keeps of it; `None` for what says nothing about the conversation: our own messages
+/// coming back, and what is over before anybody reads of it.
+pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
+    let text = |text: &str, name: &Option<String>| Text {
+        text: text.to_owned(),
+        sender: name.clone().unwrap_or_default(),
+    };
+    let participant = |name: &Option<String>| Participant { name: name.clone().unwrap_or_default() };
+    let what = match &happened.what {
+        Happening::RepMessage { text: words, name, attachments: _ } => What::RepWrote(text(words, name)),
+        Happening::BotMessage { text: words, name, attachments: _ } => What::BotWrote(text(words, name)),
+        // An automation in Salesforce: the customer is to see it, and no person said it.
+        Happening::SystemMessage { text: words } => What::BotWrote(text(words, &None)),
+        Happening::RepJoined { name } => What::RepJoined(participant(name)),
+        Happening::RepLeft { name } => What::RepLeft(participant(name)),
+        Happening::SessionStatus { status, session_id, ended_by: _ } => What::SessionStatus(SessionStatus {
+            status: status.as_str().to_owned(),
+            session: session_id.clone(),
+        }),
+        Happening::RoutingFailed { kind: _, failure: _, reason } => {
+            What::RoutingFailed(RoutingFailed { reason: reason.clone() })
+        }
+        Happening::Routed { .. } => What::Other(Other { event: "RoutingResult".to_owned() }),
+        Happening::Closed => What::Closed(Closed {}),
+        // A token of an answer that comes whole later; our own typing, echoed.
+        Happening::Other { event } if FLEETING.contains(&event.as_str()) => return None,
+        Happening::Other { event } => What::Other(Other { event: event.clone() }),
+        Happening::EndUserEcho { .. }
+        | Happening::QueuePosition { .. }
+        | Happening::TypingStarted
+        | Happening::TypingStopped
+        | Happening::Delivered { .. }
+        | Happening::Read { .. } => return None,
+    };
+    Some(SalesforceEvent {
+        thread: happened.thread.to_string(),
+        entry: happened.entry.as_str().to_owned(),
+        at: happened.at,
+        what: Some(what),
+    })
+}
+
+/// Entry types that come often and mean nothing a moment later.
+const FLEETING: [&str; 4] =
+    ["StreamingToken", "ProgressIndicator", "TypingStartedIndicator", "TypingStoppedIndicator"];
+
+/// The fact's id: the entry's identifier, and the part where one entry tells several things.
+pub(crate) fn id(happened: &Happened) -> String {
+    let entry = proto::subjects::token(happened.entry.as_str());
+    if happened.part == 0 { entry } else { format!("{entry}-{}", happened.part) }
+}
+
+#[cfg(test)]
+mod tests {
+    use salesforce::event::Envelope;
+
+    use super::*;
+
+    fn recorded(name: &str) -> Vec<Option<SalesforceEvent>> {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/salesforce/testdata");
+        let file = std::fs::read_to_string(format!("{dir}/sse-{name}.json")).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        let data = file.get("data").map_or_else(|| file.to_string(), ToString::to_string);
+        Envelope::parse(&data).unwrap().happened().iter().map(entry).collect()
+    }
+
+    fn word(what: &What) -> &'static str {
+        match what {
+            What::RepWrote(_) => "rep wrote",
+            What::BotWrote(_) => "bot wrote",
+            What::RepJoined(_) => "joined",
+            What::RepLeft(_) => "left",
+            What::SessionStatus(_) => "status",
+            What::RoutingFailed(_) => "routing failed",
+            What::Closed(_) => "closed",
+            What::Other(_) => "other",
+        }
+    }
+
+    #[test]
+    fn recorded_events_become_what_they_mean() {
+        for (name, expected) in [
+            ("CONVERSATION_MESSAGE-agent-text", Some("rep wrote")),
+            ("CONVERSATION_MESSAGE-agent-attachment", Some("rep wrote")),
+            ("CONVERSATION_MESSAGE-chatbot-buttons", Some("bot wrote")),
+            ("CONVERSATION_MESSAGE-auto-response", Some("bot wrote")),
+            ("CONVERSATION_MESSAGE-enduser-echo-text", None),
+            ("CONVERSATION_PARTICIPANT_CHANGED-agent-add", Some("joined")),
+            ("CONVERSATION_PARTICIPANT_CHANGED-agent-remove", Some("left")),
+            ("CONVERSATION_SESSION_STATUS_CHANGED-ended-by-agent", Some("status")),
+            ("CONVERSATION_ROUTING_RESULT-initial-failed", Some("routing failed")),
+            ("CONVERSATION_ROUTING_RESULT-initial-ok", Some("other")),
+            ("CONVERSATION_CLOSE_CONVERSATION", Some("closed")),
+            ("CONVERSATION_QUEUE_POSITION", None),
+            ("CONVERSATION_TYPING_STARTED_INDICATOR-agent", None),
+            ("CONVERSATION_READ_ACKNOWLEDGEMENT", None),
+            ("CONVERSATION_DELIVERY_ACKNOWLEDGEMENT", None),
+            ("CONVERSATION_STREAMING_TOKEN", None),
+            ("CONVERSATION_PROGRESS_INDICATOR", None),
+            ("UNKNOWN_FUTURE_EVENT", Some("other")),
+        ] {
+            let found = recorded(name);
+            let words: Vec<_> = found
+                .iter()
+                .map(|event| event.as_ref().map(|event| word(event.what.as_ref().unwrap())))
+                .collect();
+            assert_eq!(words, [expected], "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ended_session_keeps_its_id_and_salesforces_word() {
+        let found = recorded("CONVERSATION_SESSION_STATUS_CHANGED-ended-by-agent").remove(0).unwrap();
+        let Some(What::SessionStatus(status)) = found.what else { panic!("not a status") };
+        assert_eq!(status.status, "Ended");
+        assert!(status.session.starts_with("0Mw"));
+    }
+}

@@ -1,0 +1,481 @@
+//! Sends to WhatsApp: performs what [`crate::ledger`] says.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bus::{Entry, Failure, Lease, Log};
+use bytes::Bytes;
+use domain::{
+    ConversationKey, Millis, SendId, Seq, Wamid,
+    message::split_text,
+    session::{Conversation, Output, Send},
+};
+use futures::StreamExt as _;
+use proto::{
+    StoredDecision,
+    subjects::{self, Kind, SendPhase, SendRef},
+    v1::{self, entry::Body},
+};
+use runtime::fields;
+use secrecy::SecretString;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use whatsapp::client::{MAX_TEXT_CHARS, Recipient, SendError, Text};
+
+use crate::{
+    ledger::{self, Answer, Attempt, Later, Outcome, Record, Settled, Step},
+    metrics::Metrics,
+};
+
+/// Of an undelivered text: enough for the rep to know which one is meant.
+const EXCERPT_CHARS: usize = 60;
+/// Duplicates remembered so that each counts once, although every message has several statuses.
+const REMEMBERED_DUPLICATES: usize = 1024;
+
+pub(crate) struct Sender {
+    log: Log,
+    whatsapp: whatsapp::Client,
+    /// How long after an intent a status may still tell what became of it.
+    grace: Duration,
+    /// False in a control run only: then nothing is recorded and everything is sent again.
+    ledger_on: bool,
+    metrics: Metrics,
+    /// Sends whose duplicates were counted.
+    counted: Mutex<HashSet<SendRef>>,
+}
+
+/// What all parts of a send share.
+struct Job<'a> {
+    key: &'a ConversationKey,
+    decision: Seq,
+    state: &'a Conversation,
+    to: &'a Recipient,
+    token: &'a SecretString,
+    lease: &'a Lease,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        log: Log,
+        whatsapp: whatsapp::Client,
+        grace: Duration,
+        ledger_on: bool,
+        metrics: Metrics,
+    ) -> Self {
+        Self { log, whatsapp, grace, ledger_on, metrics, counted: Mutex::default() }
+    }
+
+    /// Returns when the whole text is settled, in the ledger and, where it was not delivered, as a
+    /// fact. Doing it again sends nothing twice.
+    pub(crate) async fn deliver(
+        &self,
+        key: &ConversationKey,
+        decision: Seq,
+        state: &Conversation,
+        token: &SecretString,
+        send: &Send,
+        lease: &Lease,
+    ) -> Result<(), Failure> {
+        let to = Recipient::of(&state.customer)
+            .ok_or_else(|| Failure::never("the customer has neither a phone number nor a user id"))?;
+        let job = Job { key, decision, state, to: &to, token, lease };
+        for (index, part) in (0..).zip(split_text(&send.text, MAX_TEXT_CHARS)) {
+            let id = ledger::part_id(send.id, index);
+            let span = tracing::info_span!(
+                "send",
+                { fields::CONVERSATION } = %key,
+                { fields::SEND } = %id,
+                { fields::CHANNEL } = state.number.as_str(),
+            );
+            let delivered = async {
+                if self.ledger_on {
+                    self.part(&job, id, &part).await
+                } else {
+                    self.careless(&job, id, &part).await
+                }
+            };
+            delivered.instrument(span).await?;
+        }
+        Ok(())
+    }
+
+    async fn part(&self, job: &Job<'_>, id: SendId, text: &str) -> Result<(), Failure> {
+        // Of our own POST, on our own clock: the log's may differ.
+        let mut posted: Option<Instant> = None;
+        loop {
+            let last = self.last_record(job.key, id).await?;
+            let settled = match ledger::next(id, job.decision, last.as_ref(), self.grace) {
+                Step::Try(attempt) => {
+                    if let Some(doubtful) = attempt.doubtful
+                        && self.status_of(job.key, SendRef { send: id, attempt: doubtful }).await?.is_some()
+                    {
+                        // The status was late, yet not too late.
+                        self.metrics.sent("settled_late");
+                        return Ok(());
+                    }
+                    self.attempt(job, attempt, text, &mut posted).await?
+                }
+                Step::Await { attempt, until } => self.wait(job, attempt, until, posted).await?,
+                Step::Settled(settled) => Some(settled),
+            };
+            match settled {
+                None => {}
+                Some(Settled::Accepted) => return Ok(()),
+                Some(Settled::Refused { code }) => {
+                    return self.tell(job.key, id, ledger::undeliverable(code), text).await;
+                }
+                Some(Settled::Unknown { attempts }) => {
+                    for attempt in attempts {
+                        if self.status_of(job.key, SendRef { send: id, attempt }).await?.is_some() {
+                            return Ok(());
+                        }
+                    }
+                    tracing::warn!("neither answer nor status for both attempts: told as unknown");
+                    let unknown = v1::undelivered::Reason::Unknown(v1::undelivered::Unknown {});
+                    return self.tell(job.key, id, unknown, text).await;
+                }
+            }
+        }
+    }
+
+    /// One attempt, with a record before and after. `None`: the ledger knows what is next.
+    async fn attempt(
+        &self,
+        job: &Job<'_>,
+        attempt: Attempt,
+        text: &str,
+        posted: &mut Option<Instant>,
+    ) -> Result<Option<Settled>, Failure> {
+        held(job.lease)?;
+        let reference = SendRef { send: attempt.send, attempt: attempt.number };
+        let subject = subjects::send(job.key, reference, SendPhase::Intent);
+        let intent = proto::encode(attempt.intent(job.lease.epoch(), runtime::now()));
+        let appended = self.log.append_fact(&subject, intent.clone(), None).await?;
+        if appended.existed {
+            // Ours, if only its ack was lost; else another worker's, who may be sending.
+            let stored = self.log.last(&subject).await?;
+            if stored.is_none_or(|stored| stored.payload != intent) {
+                return Ok(None);
+            }
+        }
+        if let Err(lost) = held(job.lease) {
+            // Nothing went out: the next owner need not wait to find that out.
+            self.record(job.key, &attempt, &Outcome::NotSent).await?;
+            return Err(lost);
+        }
+        if attempt.doubtful.is_some() {
+            self.metrics.blind_resend();
+            tracing::warn!(
+                { fields::ATTEMPT } = attempt.number,
+                "sent again without knowing about the first"
+            );
+        }
+        *posted = Some(Instant::now());
+        let answer = self.post(job, reference, text).await;
+        match ledger::read(answer, attempt.number) {
+            Answer::Settles(outcome) => {
+                self.metrics.sent(word(&outcome));
+                self.record(job.key, &attempt, &outcome).await
+            }
+            Answer::Later { why, rest } => {
+                self.metrics.sent(why.as_str());
+                self.record(job.key, &attempt, &Outcome::NotSent).await?;
+                Err(later(why, rest))
+            }
+            Answer::InDoubt => {
+                self.metrics.sent("in_doubt");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn post(
+        &self,
+        job: &Job<'_>,
+        reference: SendRef,
+        text: &str,
+    ) -> Result<whatsapp::client::Sent, SendError> {
+        let started = Instant::now();
+        let opaque = reference.to_opaque_in(job.key);
+        let text = Text { to: job.to, body: text, quotes: None, opaque: &opaque };
+        let answer = self.whatsapp.send_text(&job.state.number, job.token, text).await;
+        self.metrics.posted(started.elapsed());
+        if let Err(error) = &answer {
+            tracing::warn!(
+                { fields::ATTEMPT } = reference.attempt,
+                { fields::ERROR } = runtime::error_chain(error),
+                "not accepted"
+            );
+        }
+        answer
+    }
+
+    /// Waits for a status that echoes the attempt: any one proves that the POST was accepted.
+    async fn wait(
+        &self,
+        job: &Job<'_>,
+        attempt: Attempt,
+        until: Millis,
+        posted: Option<Instant>,
+    ) -> Result<Option<Settled>, Failure> {
+        let reference = SendRef { send: attempt.send, attempt: attempt.number };
+        let subject = subjects::statuses_of(job.key, reference);
+        // Subscribed before looking: a status is either found or heard.
+        let mut statuses = self.log.subscribe(&subject).await?;
+        let left =
+            u64::try_from(until.saturating_sub(runtime::now())).map_or(Duration::ZERO, Duration::from_millis);
+        let by_the_log = Instant::now() + left.min(self.grace);
+        let deadline = posted.map_or(by_the_log, |posted| by_the_log.max(posted + self.grace));
+        tracing::info!({ fields::ATTEMPT } = attempt.number, "in doubt: waiting for a status");
+        let mut found = self.log.last(&subject).await?.map(|entry| entry.payload);
+        if found.is_none() {
+            let heard = async {
+                match statuses.next().await {
+                    Some(status) => status.payload,
+                    // Deaf: the look at the deadline finds what was stored meanwhile.
+                    None => std::future::pending().await,
+                }
+            };
+            found = tokio::select! {
+                status = heard => Some(status),
+                () = tokio::time::sleep_until(deadline) => {
+                    self.log.last(&subject).await?.map(|entry| entry.payload)
+                }
+                () = job.lease.cancelled() => return Err(Failure::soon("the lease was lost while waiting for a status")),
+            };
+        }
+        let outcome = match found {
+            Some(status) => Outcome::Accepted { wamid: wamid(status), answered: false },
+            None => Outcome::InDoubt,
+        };
+        self.metrics.sent(if matches!(outcome, Outcome::InDoubt) {
+            "stayed_in_doubt"
+        } else {
+            "settled_by_status"
+        });
+        self.record(job.key, &attempt, &outcome).await
+    }
+
+    /// Stores an outcome. Another worker's may be there already; then the ledger says what is next.
+    async fn record(
+        &self,
+        key: &ConversationKey,
+        attempt: &Attempt,
+        outcome: &Outcome,
+    ) -> Result<Option<Settled>, Failure> {
+        let reference = SendRef { send: attempt.send, attempt: attempt.number };
+        let subject = subjects::send(key, reference, SendPhase::Outcome);
+        let appended = self
+            .log
+            .append_fact(&subject, proto::encode(attempt.outcome(outcome, runtime::now())), None)
+            .await?;
+        Ok(match outcome {
+            _ if appended.existed => None,
+            Outcome::Accepted { .. } => Some(Settled::Accepted),
+            Outcome::Refused { code } => Some(Settled::Refused { code: *code }),
+            Outcome::NotSent | Outcome::InDoubt => None,
+        })
+    }
+
+    /// The control run: what happens without a ledger.
+    async fn careless(&self, job: &Job<'_>, id: SendId, text: &str) -> Result<(), Failure> {
+        let reference = SendRef { send: id, attempt: 1 };
+        for _ in 0..5 {
+            held(job.lease)?;
+            match ledger::read(self.post(job, reference, text).await, 1) {
+                Answer::Settles(Outcome::Refused { code }) => {
+                    return self.tell(job.key, id, ledger::undeliverable(code), text).await;
+                }
+                Answer::Settles(Outcome::Accepted { .. } | Outcome::NotSent | Outcome::InDoubt) => {
+                    return Ok(());
+                }
+                Answer::Later { why, rest } => return Err(later(why, rest)),
+                Answer::InDoubt => {}
+            }
+        }
+        Err(Failure::soon("in doubt"))
+    }
+
+    /// A status of one of our sends. Doubts are settled where they are waited for; here only what
+    /// was accepted and then failed becomes a fact, and duplicates are counted.
+    pub(crate) async fn status(
+        &self,
+        key: &ConversationKey,
+        status: &v1::WhatsAppStatus,
+    ) -> Result<(), Failure> {
+        let Some(told) = status.reference.as_deref().and_then(SendRef::from_opaque) else { return Ok(()) };
+        match status.status.as_str() {
+            "failed" => self.failed(key, told, status).await,
+            "delivered" => {
+                let last = self.last_record(key, told.send).await?;
+                if ledger::shows_duplicate(told.attempt, last.as_ref()) && self.count_once(told) {
+                    self.metrics.visible_duplicate();
+                    tracing::warn!({ fields::SEND } = %told.send, "a customer may have seen a message twice");
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn failed(
+        &self,
+        key: &ConversationKey,
+        told: SendRef,
+        status: &v1::WhatsAppStatus,
+    ) -> Result<(), Failure> {
+        let last = self.last_record(key, told.send).await?;
+        let other = last.as_ref().and_then(|last| {
+            [last.attempt.doubtful, Some(last.attempt.number)]
+                .into_iter()
+                .flatten()
+                .find(|n| *n != told.attempt)
+        });
+        let other_seen = match other {
+            None => false,
+            Some(attempt) => {
+                let other = self.status_of(key, SendRef { send: told.send, attempt }).await?;
+                other.is_some_and(|entry| {
+                    status_in(entry.payload).is_some_and(|status| status.status != "failed")
+                })
+            }
+        };
+        if !ledger::failure_counts(told.attempt, last.as_ref(), other_seen) {
+            return Ok(());
+        }
+        let code = status.problems.first().map_or(0, |problem| problem.code);
+        let text = match &last {
+            Some(last) => self.text_of(last.attempt.decision, told.send).await?,
+            None => String::new(),
+        };
+        self.metrics.sent("failed_later");
+        self.tell(key, told.send, ledger::undeliverable(code), &text).await
+    }
+
+    /// The words that a decision sent under this id; empty when the log has forgotten them.
+    async fn text_of(&self, decision: Seq, id: SendId) -> Result<String, Failure> {
+        let Some(entry) = self.log.get(decision).await? else { return Ok(String::new()) };
+        let Ok(stored) = StoredDecision::decode(entry.payload) else { return Ok(String::new()) };
+        let parts = stored.decision.outputs.iter().flat_map(|output| match output {
+            Output::Send(send) => {
+                let parts = split_text(&send.text, MAX_TEXT_CHARS);
+                (0..).zip(parts).map(|(index, part)| (ledger::part_id(send.id, index), part)).collect()
+            }
+            Output::Ask(_)
+            | Output::Follow { .. }
+            | Output::Unfollow { .. }
+            | Output::Call(_)
+            | Output::Timer { .. } => Vec::new(),
+        });
+        Ok(parts.into_iter().find(|(part, _)| *part == id).map(|(_, text)| text).unwrap_or_default())
+    }
+
+    /// The fact that a send did not reach the customer. One a send, whoever finds it out first.
+    async fn tell(
+        &self,
+        key: &ConversationKey,
+        send: SendId,
+        reason: v1::undelivered::Reason,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let body = Body::Undelivered(v1::Undelivered {
+            send: send.to_string(),
+            reason: Some(reason),
+            excerpt: excerpt(text),
+        });
+        let subject = subjects::fact(key, Kind::Undelivered, &send.to_string());
+        self.log.append_fact(&subject, proto::encode(body), None).await?;
+        Ok(())
+    }
+
+    async fn last_record(&self, key: &ConversationKey, send: SendId) -> Result<Option<Record>, Failure> {
+        let Some(entry) = self.log.last(&records_of(key, send)).await? else { return Ok(None) };
+        let body = proto::decode(entry.payload).map_err(Failure::never)?;
+        Record::from_body(body, entry.at).map(Some).map_err(Failure::never)
+    }
+
+    async fn status_of(&self, key: &ConversationKey, reference: SendRef) -> Result<Option<Entry>, Failure> {
+        Ok(self.log.last(&subjects::statuses_of(key, reference)).await?)
+    }
+
+    fn count_once(&self, reference: SendRef) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() >= REMEMBERED_DUPLICATES {
+            counted.clear();
+        }
+        counted.insert(reference)
+    }
+}
+
+/// Every record of a send, whatever the attempt.
+fn records_of(key: &ConversationKey, send: SendId) -> String {
+    format!("conv.{}.{key}.{}.{send}.>", key.partition(), Kind::Send.as_str())
+}
+
+fn held(lease: &Lease) -> Result<(), Failure> {
+    if lease.is_held() { Ok(()) } else { Err(Failure::soon("the lease is lost")) }
+}
+
+fn later(why: Later, rest: Option<Duration>) -> Failure {
+    let reason = match why {
+        Later::Unreachable => "WhatsApp cannot be reached",
+        Later::Paced => "WhatsApp asks to slow down",
+        Later::Config => "WhatsApp refuses the token, the account or the number",
+        Later::Transient => "WhatsApp refuses for now",
+    };
+    rest.map_or_else(|| Failure::soon(reason), |rest| Failure::after(rest, reason))
+}
+
+const fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted { .. } => "accepted",
+        Outcome::NotSent => "not_sent",
+        Outcome::Refused { .. } => "refused",
+        Outcome::InDoubt => "in_doubt",
+    }
+}
+
+pub(crate) fn status_in(payload: Bytes) -> Option<v1::WhatsAppStatus> {
+    match proto::decode(payload).ok()? {
+        Body::WhatsappStatus(status) => Some(status),
+        Body::WhatsappMessage(_)
+        | Body::AssistantAnswer(_)
+        | Body::ThreadFollowed(_)
+        | Body::CallResult(_)
+        | Body::SalesforceEvent(_)
+        | Body::Undelivered(_)
+        | Body::TimerFired(_)
+        | Body::OperatorCommand(_)
+        | Body::Decision(_)
+        | Body::SendIntent(_)
+        | Body::SendOutcome(_)
+        | Body::AccountEvent(_) => None,
+    }
+}
+
+fn wamid(status: Bytes) -> Wamid {
+    Wamid::new(status_in(status).map(|status| status.wamid).unwrap_or_default())
+}
+
+fn excerpt(text: &str) -> String {
+    let mut words: String = text.chars().take(EXCERPT_CHARS).collect();
+    if words.len() < text.len() {
+        words.push('…');
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short() {
+        assert_eq!(excerpt("Hello"), "Hello");
+        let long = excerpt(&"é".repeat(100));
+        assert_eq!(long.chars().count(), EXCERPT_CHARS + 1);
+    }
+}
