@@ -146,6 +146,7 @@ fn private_key(pem: &str) -> Result<RsaKeyPair, Error> {
         let other = <(SectionKind, Vec<u8>)>::from_pem_slice(pem.as_bytes()).is_ok();
         if other { Error::NotPrivate } else { Error::NotPem }
     })?;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, open to additions")]
     let key = match &der {
         PrivateKeyDer::Pkcs8(der) => {
             // The algorithm's object identifier, rsaEncryption (1.2.840.113549.1.1.1).

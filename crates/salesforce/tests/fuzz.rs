@@ -3,6 +3,8 @@
 //! `FUZZ_SECONDS=600 FUZZ_SEED=7 cargo test -p salesforce --release --test fuzz` goes on for as
 //! long as it is told.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
