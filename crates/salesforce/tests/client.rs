@@ -64,6 +64,10 @@ async fn a_token_for_somebody_unverified_is_no_token() {
     server.prepare(200, &[], silent);
     let error = server.client.authenticate(SUB, NOW).await.unwrap_err();
     assert!(matches!(error, Error::NotVerified) && error.retry() == Retry::Never, "{error}");
+    for status in [401, 403] {
+        server.prepare(status, &[], "");
+        assert!(matches!(server.client.authenticate(SUB, NOW).await, Err(Error::NotVerified)));
+    }
     // Verified, but somebody else: as bad.
     server.prepare(200, &[], include_str!("../testdata/token-authenticated-response-200.json"));
     assert!(matches!(server.client.authenticate(SUB, NOW).await, Err(Error::NotVerified)));

@@ -116,6 +116,16 @@ async fn silence_is_an_error_and_every_byte_is_a_sign_of_life() {
 }
 
 #[tokio::test]
+async fn being_away_is_not_taken_for_silence() {
+    let server = Server::start().await;
+    let (sender, mut stream) = open(&server).await;
+    send(&sender, b"data:x\n\n");
+    // Longer than `idle_max`, while the bytes lie in the socket.
+    tokio::time::sleep(options().idle_max * 2).await;
+    assert_eq!(stream.next().await.unwrap().unwrap().data, "x");
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_told_from_an_ended_stream() {
     let server = Server::start().await;
     let (sender, mut stream) = open(&server).await;

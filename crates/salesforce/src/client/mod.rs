@@ -210,7 +210,13 @@ impl Client {
             customer_identity_token: identity.expose_secret(),
         };
         let url = self.url(&["authorization", "authenticated", "access-token"]);
-        let answer = self.call(ENDPOINT, inner.http.post(url).json(&request)).await?;
+        let answer = match self.call(ENDPOINT, inner.http.post(url).json(&request)).await {
+            // Whether a failed verification is an error or a silent 200 is not public (§12 no. 2).
+            Err(Error::Unauthorized { .. } | Error::Refused { status: StatusCode::FORBIDDEN, .. }) => {
+                return Err(Error::NotVerified);
+            }
+            answer => answer?,
+        };
         let wire::TokenAnswer { access_token, last_event_id, context } = answer.json()?;
         let subject = context.end_user.subject;
         if !(subject.contains("/AUTH/") && subject.ends_with(&format!("/uid:{sub}"))) {

@@ -32,8 +32,8 @@ use crate::{
 
 /// What is read of an answer that is no stream.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
-/// hyper's least. Entries are short; what is longer comes in several reads.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
+/// hyper reads into 8 KiB and grows up to this when that fills; the answer's head has to fit.
+const MAX_BUFFER_BYTES: usize = 32 * 1024;
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
@@ -116,7 +116,7 @@ async fn exchange(
 ) -> Result<(Response<Incoming>, Option<Pin<Box<Connection>>>), Error> {
     let broken = |error: hyper::Error| Error::transport(ENDPOINT, error);
     let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(READ_BUFFER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
         .handshake(TokioIo::new(io))
         .await
         .map_err(broken)?;

@@ -62,7 +62,12 @@ impl EventStream {
             if let Some(frame) = self.frames.pop_front() {
                 return Ok(Some(frame));
             }
-            let bytes = timeout_at(self.heard + self.idle_max, self.answer.bytes())
+            let until = self.heard + self.idle_max;
+            if Instant::now() >= until {
+                // We were away, not the server: let the runtime look what came in meanwhile.
+                tokio::task::yield_now().await;
+            }
+            let bytes = timeout_at(until, self.answer.bytes())
                 .await
                 .map_err(|_| Error::Silent { idle: self.idle_max })?;
             match bytes {
