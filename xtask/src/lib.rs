@@ -9,8 +9,9 @@ pub mod stack;
 pub mod test;
 pub mod up;
 
-/// A line for whoever runs the command.
-#[expect(clippy::print_stdout, reason = "these are commands: stdout is their interface")]
+/// A line for whoever runs the command. Nobody may be listening any more: what was started still
+/// has to be stopped.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask log`: the log's entries, decoded. It prints what people wrote: for operators only.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use async_nats::jetstream::{
@@ -14,8 +14,6 @@ use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use proto::subjects::{self, Address};
 use serde_json::{Value, json};
-
-use crate::say;
 
 /// The stream (`bus` makes it).
 const STREAM: &str = "CONVERSATIONS";
@@ -71,25 +69,33 @@ impl Log {
                     continue;
                 }
             }
-            self.print(&entry);
+            if !self.print(&entry)? {
+                return Ok(());
+            }
         }
-        held.iter().for_each(|entry| self.print(entry));
+        for entry in &held {
+            if !self.print(entry)? {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 
-    fn print(&self, entry: &Value) {
-        if self.json {
-            return say(entry);
-        }
+    /// False when nobody reads any more (`| head`).
+    fn print(&self, entry: &Value) -> Result<bool> {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-        let short: String = text("conversation").chars().take(8).collect();
-        say(format_args!(
-            "{:>8}  {}  {short:<8}  {:<4} {}",
-            entry["seq"],
-            text("at"),
-            text("kind"),
-            text("id")
-        ));
+        let line = if self.json {
+            entry.to_string()
+        } else {
+            let short: String = text("conversation").chars().take(8).collect();
+            let seq = entry["seq"].to_string();
+            format!("{seq:>8}  {:<30}  {short:<8}  {:<7}  {}", text("at"), text("kind"), text("id"))
+        };
+        match writeln!(std::io::stdout(), "{line}") {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error).context("print an entry"),
+        }
     }
 }
 
@@ -189,6 +195,10 @@ fn decode(entry: &MessageDescriptor, message: &Message) -> Result<Value> {
         value["conversation"] = address.key.to_string().into();
         value["kind"] = address.kind.as_str().into();
         value["id"] = address.id.into();
+    } else if let Some((kind, rest)) = subject.split_once('.') {
+        // A timer that the broker holds, or what concerns no conversation.
+        value["kind"] = kind.into();
+        value["id"] = rest.into();
     }
     if let Some(trace) = message.headers.as_ref().and_then(|headers| headers.get("traceparent")) {
         value["traceparent"] = trace.as_str().into();

@@ -36,7 +36,8 @@ impl Up {
         if let Some(settings) = env.get_mut("BATON_SETTINGS") {
             *settings = std::path::absolute(&*settings)?.display().to_string();
         }
-        let home = devstack::workspace_root().join(".baton/up");
+        let root = devstack::workspace_root();
+        let home = root.canonicalize().unwrap_or(root).join(".baton/up");
         std::fs::create_dir_all(&home).context("make the directory for data and logs")?;
         say("building; the first time takes minutes");
         let programs = programs(&SERVICES).await?;

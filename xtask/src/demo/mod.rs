@@ -77,5 +77,6 @@ async fn play(stack: &Stack, shutdown: &tokio_util::sync::CancellationToken) -> 
 
 /// One directory a run.
 fn logs_dir() -> PathBuf {
-    devstack::workspace_root().join(format!(".baton/logs/{}", std::process::id()))
+    let root = devstack::workspace_root();
+    root.canonicalize().unwrap_or(root).join(format!(".baton/logs/{}", std::process::id()))
 }
