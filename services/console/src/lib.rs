@@ -1,1 +1,104 @@
-//! Dashboard and JSON API over the log
+//! Shows what happened in a session: a page and a JSON API over the log. Read only for now.
+
+mod access;
+mod api;
+mod config;
+mod error;
+mod lookup;
+mod pages;
+pub mod timeline;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, header},
+    middleware,
+    response::Response,
+};
+pub use config::Config;
+use domain::derive::Keying;
+use runtime::health::{Condition, Health};
+use secrecy::SecretString;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{access::Access, lookup::Lookup};
+
+/// Bodies are one short form field.
+const MAX_BODY_BYTES: usize = 4 * 1024;
+/// How long answers that were begun may take to finish after the signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(crate) struct Console {
+    pub(crate) lookup: Lookup,
+    pub(crate) access: Access,
+}
+
+/// Everything but health.
+pub fn router(log: bus::Log, store: Store, keying: Keying, token: Option<&SecretString>) -> Router {
+    let console = Console { lookup: Lookup::new(log, store, keying), access: Access::new(token) };
+    api::router(console.clone())
+        .merge(pages::router(console))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::map_response(headers))
+}
+
+/// Serves until `shutdown`, then answers what it has begun.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn run(
+    listener: TcpListener,
+    log: bus::Log,
+    store: Store,
+    keying: Keying,
+    token: Option<&SecretString>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let health = Health::new();
+    let connected = health.condition("log");
+    let address = listener.local_addr().context("read the listener's address")?;
+    let app = router(log.clone(), store, keying, token).merge(health.router());
+    tracing::info!(%address, asks_for_token = token.is_some(), "showing sessions");
+    let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let grace_over = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = async { serve.await } => served.context("serve pages"),
+        () = watch(&log, &connected) => Ok(()),
+        () = grace_over => Ok(()),
+    }
+}
+
+/// Keeps readiness true to the connection; never ends.
+async fn watch(log: &bus::Log, connected: &Condition) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        connected.set(log.is_connected());
+    }
+}
+
+/// No script runs, nothing comes from elsewhere, nobody frames it, nothing of it is kept.
+async fn headers(mut response: Response) -> Response {
+    let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                  frame-ancestors 'none'";
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

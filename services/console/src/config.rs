@@ -1,0 +1,74 @@
+use std::net::SocketAddr;
+
+use runtime::settings::KeyingArgs;
+use secrecy::SecretString;
+
+/// Shows what happened in a session: a page and a JSON API, read only.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(version)]
+#[group(skip)]
+pub struct Config {
+    /// Where pages, API, `/livez` and `/readyz` are served. Plain HTTP: TLS ends in front of it.
+    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8081")]
+    pub listen_addr: SocketAddr,
+    /// Whoever has it may look: as `Authorization: Bearer …`, or signed in on the page. At least 16
+    /// characters. May be left out only while LISTEN_ADDR is a loopback address.
+    #[arg(long, env = "CONSOLE_TOKEN", hide_env_values = true, value_parser = long_enough)]
+    pub console_token: Option<SecretString>,
+    #[command(flatten)]
+    pub bus: bus::Config,
+    #[command(flatten)]
+    pub store: store::Config,
+    #[command(flatten)]
+    pub keying: KeyingArgs,
+}
+
+impl Config {
+    /// # Errors
+    /// When anybody on the network could look.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.console_token.is_none() && !self.listen_addr.ip().is_loopback() {
+            anyhow::bail!(
+                "LISTEN_ADDR {} can be reached from elsewhere and the console shows what people wrote: \
+                 set CONSOLE_TOKEN, or listen on 127.0.0.1",
+                self.listen_addr
+            );
+        }
+        Ok(())
+    }
+}
+
+fn long_enough(text: &str) -> Result<SecretString, String> {
+    // Never quotes the value.
+    match text.trim() {
+        token if token.chars().count() >= 16 => Ok(SecretString::from(token)),
+        _ => Err("at least 16 characters are needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_well_formed() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn nobody_elsewhere_may_look_without_a_token() {
+        let parse = |more: &[&str]| {
+            let base = ["console", "--master-key", "k", "--conversation-key-secret"];
+            let secret = ["0123456789abcdef0123456789abcdef"];
+            Config::try_parse_from(base.iter().chain(&secret).chain(more))
+                .map_err(|_| ())
+                .map(|c| c.check().is_ok())
+        };
+        assert_eq!(parse(&[]), Ok(true));
+        assert_eq!(parse(&["--listen-addr", "0.0.0.0:1"]), Ok(false));
+        assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-token", "0123456789abcdef"]), Ok(true));
+        assert_eq!(parse(&["--console-token", "short"]), Err(()));
+    }
+}
