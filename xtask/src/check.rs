@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::sim::{Customer, PhoneView, RepView, Say, Verb};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
@@ -32,18 +33,22 @@ pub struct Step {
 /// Walks the loop on a stack that is ready; prints a line a step. An error names the step that
 /// did not hold.
 pub async fn walk(stack: &Stack) -> Result<Vec<Step>> {
-    let mut walk = Walk { stack, customer: Customer::phone(PHONE, NAME), steps: Vec::new() };
+    let mut walk =
+        Walk { stack, customer: Customer::phone(PHONE, NAME), session: String::new(), steps: Vec::new() };
     walk.assistant_answers().await?;
     let conversation = walk.rep_sees_who_and_what().await?;
     walk.rep_and_customer_talk(&conversation).await?;
     walk.assistant_is_back(&conversation).await?;
     walk.nothing_showed_twice(&conversation).await?;
+    walk.console_shows_it().await?;
     Ok(walk.steps)
 }
 
 struct Walk<'a> {
     stack: &'a Stack,
     customer: Customer,
+    /// `OpencxSessionId`, once a rep saw it.
+    session: String,
     steps: Vec<Step>,
 }
 
@@ -66,7 +71,7 @@ impl Walk<'_> {
             })
             .await?;
         let conversation = seen.conversation;
-        let session = self
+        self.session = self
             .step("the rep's view shows name, phone and OpencxSessionId", async |walk| {
                 let view = walk.rep_view(&conversation).await?;
                 let field = |name: &str| view.session().and_then(|session| session.fields.get(name)).cloned();
@@ -78,7 +83,10 @@ impl Walk<'_> {
         self.step("the thread shows the header and the transcript", async |walk| {
             let view = walk.rep_view(&conversation).await?;
             let thread = view.texts("EndUser").join("\n");
-            Ok([NAME, GREETING, WISH, &session].iter().all(|part| thread.contains(part)).then_some(()))
+            Ok([NAME, GREETING, WISH, walk.session.as_str()]
+                .iter()
+                .all(|part| thread.contains(part))
+                .then_some(()))
         })
         .await?;
         Ok(conversation)
@@ -126,6 +134,27 @@ impl Walk<'_> {
             ensure!((on_phone, at_rep) == (1, 1), "shown {on_phone} and {at_rep} times instead of once");
             ensure!(!view.texts("EndUser").contains(&QUESTION), "the rep got what was for the assistant");
             Ok(Some(()))
+        })
+        .await
+    }
+
+    async fn console_shows_it(&mut self) -> Result<()> {
+        self.step("the console finds the session by its id and by phone, and shows all of it", async |walk| {
+            let console = walk.stack.services().iter().find(|service| service.name() == "console");
+            let api = format!("{}/api/v1/sessions", console.context("the console does not run")?.url());
+            let timeline = walk.stack.http().get(format!("{api}/{}/timeline", walk.session));
+            let search = walk.stack.http().post(format!("{api}/search")).json(&json!({ "phone": PHONE }));
+            let mut found = Vec::new();
+            for request in [timeline, search] {
+                let answer = request.send().await.context("ask the console")?;
+                if !answer.status().is_success() {
+                    return Ok(None);
+                }
+                found.push(answer.text().await.context("read the console's answer")?);
+            }
+            let told =
+                [GREETING, WISH, REP_ANSWER, FOLLOW_UP, QUESTION].iter().all(|text| found[0].contains(text));
+            Ok((told && found[1].contains(&walk.session)).then_some(()))
         })
         .await
     }

@@ -158,6 +158,10 @@ impl Stack {
         self.service(name, replica).start().await
     }
 
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     pub fn logs(&self) -> &Path {
         &self.logs
     }
