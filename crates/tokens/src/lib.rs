@@ -58,9 +58,18 @@ pub struct Access {
 impl Tokens {
     /// Fails on integrations that cannot work: a bad key, a bad address.
     pub fn new(settings: &Settings, store: Store) -> Result<Self, ConfigError> {
+        Self::with_options(settings, store, salesforce::Options::default())
+    }
+
+    /// The same, with other limits of the calls and streams.
+    pub fn with_options(
+        settings: &Settings,
+        store: Store,
+        options: salesforce::Options,
+    ) -> Result<Self, ConfigError> {
         let mut orgs: HashMap<IntegrationId, Arc<Org>> = HashMap::new();
         for integration in &settings.integrations {
-            let client = Client::new(integration, salesforce::Options::default())?;
+            let client = Client::new(integration, options)?;
             let org = Org { id: integration.id.clone(), client };
             orgs.insert(integration.id.clone(), Arc::new(org));
         }

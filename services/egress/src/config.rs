@@ -32,6 +32,10 @@ pub struct Egress {
     /// How long a thread is still followed after it ended: its last messages may be on their way.
     #[arg(long, env = "UNFOLLOW_LINGER", default_value = "10s", value_parser = humantime::parse_duration)]
     pub unfollow_linger: Duration,
+    /// How long an event stream may be silent, pings included, before it counts as broken. How often
+    /// Salesforce pings is not public; its own sample client waits 90 s.
+    #[arg(long, env = "STREAM_IDLE", default_value = "90s", value_parser = humantime::parse_duration)]
+    pub stream_idle: Duration,
     /// How many threads this process follows at once; more wait for one to end. Each is a
     /// connection: keep it well below the limit of open files.
     #[arg(long, env = "MAX_STREAMS", default_value_t = 15_000)]

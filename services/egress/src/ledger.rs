@@ -136,6 +136,9 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Later {
     Unreachable,
+    /// This customer gets too many messages.
+    PairPaced,
+    /// The number or the account sends too many.
     Paced,
     /// The token, the account or the number is not in order.
     Config,
@@ -147,6 +150,7 @@ impl Later {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::PairPaced => "pair_paced",
             Self::Paced => "paced",
             Self::Config => "config",
             Self::Transient => "transient",
@@ -160,14 +164,14 @@ pub fn read(answer: Result<Sent, SendError>, number: u32) -> Answer {
         Ok(Sent { wamid }) => Answer::Settles(Outcome::Accepted { wamid, answered: true }),
         Err(SendError::NotSent(_)) => Answer::Later { why: Later::Unreachable, rest: None },
         Err(SendError::Paced { scope, retry_after, .. }) => {
-            let rest = match scope {
-                Scope::Pair => PAIR_REST,
-                Scope::Number => NUMBER_REST,
-                Scope::Account | Scope::App => ACCOUNT_REST,
+            let (why, rest) = match scope {
+                Scope::Pair => (Later::PairPaced, PAIR_REST),
+                Scope::Number => (Later::Paced, NUMBER_REST),
+                Scope::Account | Scope::App => (Later::Paced, ACCOUNT_REST),
             };
             // No answer makes us wait longer than an hour.
             let rest = retry_after.unwrap_or(rest).min(Duration::from_secs(3600));
-            Answer::Later { why: Later::Paced, rest: Some(rest) }
+            Answer::Later { why, rest: Some(rest) }
         }
         Err(SendError::Refused(refusal)) => match refusal.class {
             Class::Config => Answer::Later { why: Later::Config, rest: Some(CONFIG_REST) },

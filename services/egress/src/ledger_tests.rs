@@ -84,7 +84,7 @@ fn answers_are_read_by_what_may_have_happened() {
     }
     let later = |why, seconds: Option<u64>| Answer::Later { why, rest: seconds.map(Duration::from_secs) };
     assert_eq!(read(refused(190, Class::Config), 99), later(Later::Config, Some(30)));
-    assert_eq!(read(paced(Scope::Pair, None), 1), later(Later::Paced, Some(6)));
+    assert_eq!(read(paced(Scope::Pair, None), 1), later(Later::PairPaced, Some(6)));
     assert_eq!(read(paced(Scope::App, None), 1), later(Later::Paced, Some(60)));
     assert_eq!(read(paced(Scope::Number, Some(Duration::from_secs(9))), 1), later(Later::Paced, Some(9)));
     assert_eq!(read(paced(Scope::Number, Some(Duration::MAX)), 1), later(Later::Paced, Some(3600)));

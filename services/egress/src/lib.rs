@@ -8,6 +8,7 @@
 mod config;
 mod follower;
 pub mod gap;
+mod gate;
 pub mod ledger;
 mod mapping;
 mod metrics;
@@ -57,7 +58,9 @@ pub async fn run(
         settings: Arc::clone(&settings),
         sender: Sender::new(log.clone(), whatsapp, config.send_grace, config.send_ledger, metrics.clone()),
     };
-    let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce clients")?;
+    let options = salesforce::Options { idle_max: config.stream_idle, ..salesforce::Options::default() };
+    let tokens =
+        Tokens::with_options(&settings, store.clone(), options).context("set up the Salesforce clients")?;
     let followers = Followers::new(&config, log.clone(), store, tokens, metrics, tasks.clone());
     let following = Following { log: log.clone(), followers: Arc::new(followers) };
 
@@ -68,9 +71,16 @@ pub async fn run(
         let both = async {
             sends.wait_for(|ready| *ready).await.is_ok() && threads.wait_for(|ready| *ready).await.is_ok()
         };
-        if shutdown.run_until_cancelled(both).await == Some(true) {
-            condition.set(true);
-        }
+        let watch = async {
+            if !both.await {
+                return;
+            }
+            loop {
+                condition.set(log.is_connected());
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        shutdown.run_until_cancelled(watch).await;
         Ok(())
     };
     let read = |service, kinds| log.reader(service, kinds, ReaderOptions::default());

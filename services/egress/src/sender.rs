@@ -9,7 +9,7 @@ use std::{
 use bus::{Entry, Failure, Lease, Log};
 use bytes::Bytes;
 use domain::{
-    ConversationKey, Millis, SendId, Seq, Wamid,
+    ConversationKey, Millis, PhoneNumberId, SendId, Seq, Wamid,
     message::split_text,
     session::{Conversation, Output, Send},
 };
@@ -26,12 +26,15 @@ use tracing::Instrument as _;
 use whatsapp::client::{MAX_TEXT_CHARS, Recipient, SendError, Text};
 
 use crate::{
+    gate::{Gates, Scope},
     ledger::{self, Answer, Attempt, Later, Outcome, Record, Settled, Step},
     metrics::Metrics,
 };
 
 /// Of an undelivered text: enough for the rep to know which one is meant.
 const EXCERPT_CHARS: usize = 60;
+/// Before asking again whether WhatsApp takes messages.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Duplicates remembered so that each counts once, although every message has several statuses.
 const REMEMBERED_DUPLICATES: usize = 1024;
 
@@ -43,6 +46,7 @@ pub(crate) struct Sender {
     /// False in a control run only: then nothing is recorded and everything is sent again.
     ledger_on: bool,
     metrics: Metrics,
+    gates: Gates,
     /// Sends whose duplicates were counted.
     counted: Mutex<HashSet<SendRef>>,
 }
@@ -65,7 +69,7 @@ impl Sender {
         ledger_on: bool,
         metrics: Metrics,
     ) -> Self {
-        Self { log, whatsapp, grace, ledger_on, metrics, counted: Mutex::default() }
+        Self { log, whatsapp, grace, ledger_on, metrics, gates: Gates::default(), counted: Mutex::default() }
     }
 
     /// Returns when the whole text is settled, in the ledger and, where it was not delivered, as a
@@ -150,6 +154,7 @@ impl Sender {
         posted: &mut Option<Instant>,
     ) -> Result<Option<Settled>, Failure> {
         held(job.lease)?;
+        self.pass(&job.state.number)?;
         let reference = SendRef { send: attempt.send, attempt: attempt.number };
         let subject = subjects::send(job.key, reference, SendPhase::Intent);
         let intent = proto::encode(attempt.intent(job.lease.epoch(), runtime::now()));
@@ -177,19 +182,40 @@ impl Sender {
         let answer = self.post(job, reference, text).await;
         match ledger::read(answer, attempt.number) {
             Answer::Settles(outcome) => {
+                self.gates.open(&job.state.number);
                 self.metrics.sent(word(&outcome));
                 self.record(job.key, &attempt, &outcome).await
             }
             Answer::Later { why, rest } => {
                 self.metrics.sent(why.as_str());
+                self.hold_back(&job.state.number, why, rest);
                 self.record(job.key, &attempt, &Outcome::NotSent).await?;
                 Err(later(why, rest))
             }
             Answer::InDoubt => {
+                self.gates.open(&job.state.number);
                 self.metrics.sent("in_doubt");
                 Ok(None)
             }
         }
+    }
+
+    fn pass(&self, number: &PhoneNumberId) -> Result<(), Failure> {
+        self.gates.enter(number, Instant::now()).map_err(|wait| {
+            // Not all at once when it opens.
+            let wait = wait.min(LONGEST_PAUSE).mul_f64(1.0 + fastrand::f64() / 2.0);
+            Failure::after(wait, "waiting until WhatsApp takes messages again")
+        })
+    }
+
+    fn hold_back(&self, number: &PhoneNumberId, why: Later, rest: Option<Duration>) {
+        let scope = match why {
+            Later::Unreachable => Scope::All,
+            Later::Paced | Later::Config => Scope::Number(number.clone()),
+            // It talks to us: only this one has to wait.
+            Later::PairPaced | Later::Transient => return self.gates.open(number),
+        };
+        self.gates.close(scope, rest, Instant::now(), fastrand::f64());
     }
 
     async fn post(
@@ -422,7 +448,7 @@ fn held(lease: &Lease) -> Result<(), Failure> {
 fn later(why: Later, rest: Option<Duration>) -> Failure {
     let reason = match why {
         Later::Unreachable => "WhatsApp cannot be reached",
-        Later::Paced => "WhatsApp asks to slow down",
+        Later::PairPaced | Later::Paced => "WhatsApp asks to slow down",
         Later::Config => "WhatsApp refuses the token, the account or the number",
         Later::Transient => "WhatsApp refuses for now",
     };

@@ -125,7 +125,7 @@ mod tests {
         /// the newest one says.
         #[test]
         fn the_end_depends_on_the_newest_only(told in proptest::collection::vec(1u64..30, 1..60)) {
-            let wanted = |seq: Seq| if seq % 3 == 0 { None } else { thread(seq / 4) };
+            let wanted = |seq: Seq| if seq.is_multiple_of(3) { None } else { thread(seq / 4) };
             let mut threads = Threads::default();
             let mut followed = None;
             for seq in &told {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::sim::{Api, Fault, Rule, Verb, Who};
+use e2e::sim::{Api, Fault, Rule, Verb, What as Seen, Who};
 use proto::{
     subjects::Kind,
     v1::{entry::Body, salesforce_event::What},
@@ -129,6 +129,9 @@ async fn cut_again_and_again(replay: serde_json::Value) {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     until_written(&world, &chat, REPLIES).await;
+    let record = world.sim.record.from(1, usize::MAX);
+    let opened = record.iter().filter(|entry| matches!(entry.what, Seen::StreamOpened { .. })).count();
+    assert!(opened >= 3, "{opened} streams: cutting them did nothing");
     egress.stop().await;
     world.stop().await;
 }
@@ -141,6 +144,22 @@ async fn cut_streams_lose_nothing_when_everything_is_replayed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_streams_lose_nothing_when_nothing_is_replayed() {
     cut_again_and_again(json!("none")).await;
+}
+
+/// Half-open: the connection stands and nothing comes through it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_stream_is_noticed_and_replaced() {
+    let world = World::start().await;
+    let mut chat = world.chat(PHONE);
+    let egress = world.egress().await;
+    let follow = world.follow(&mut chat).await;
+    world.until_up(&chat, follow).await;
+    open(&world, &chat).await;
+    world.sim.salesforce.stall_streams(&Who::everyone());
+    rep_says(&world, &chat, "reply 0");
+    until_written(&world, &chat, 1).await;
+    egress.stop().await;
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,6 +249,41 @@ mod crashes {
     }
 }
 
+/// Two processes that both believe to own the conversation, as when one wakes up from a long pause:
+/// the ledger alone decides who sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_owners_at_once_send_once() {
+    let world = World::start().await;
+    let mut chat = world.chat(PHONE);
+    let one = world.egress_without_lease().await;
+    let two = world.egress_without_lease().await;
+    let texts: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    world.send(&mut chat, &texts).await;
+    world.until_received(PHONE, &texts).await;
+    until("all outcomes", async || (world.records(&chat).await.len() == 2 * texts.len()).then_some(())).await;
+    assert_eq!(posts(&world), texts.len());
+    one.stop().await;
+    two.stop().await;
+    world.stop().await;
+}
+
+/// More than a pair may have at once: the rest goes out later, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_beyond_the_pair_limit_waits_its_turn() {
+    let world = World::start().await;
+    world.sim.whatsapp.configure(json!({ "pair_burst": 5 })).unwrap();
+    let mut chat = world.chat(PHONE);
+    let egress = world.egress().await;
+    let texts: Vec<String> = (0..7).map(|n| format!("text {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    world.send(&mut chat, &texts).await;
+    world.until_received(PHONE, &texts).await;
+    assert!(world.undelivered(&chat).await.is_empty());
+    egress.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_ledger_a_lost_answer_doubles_the_message() {
     let world = World::start().await;

@@ -100,6 +100,7 @@ impl World {
         options.salesforce_config.keys = vec![PublicKey::pem("key-1", public)];
         options.salesforce_config.issuer = ISSUER.into();
         options.salesforce_config.token_limit = false;
+        options.salesforce_config.ping_interval_ms = 500;
         let sim = Sim::start(options).await.unwrap();
         let settings = serde_json::from_value(json!({
             "channels": [{
@@ -145,6 +146,19 @@ impl World {
     }
 
     pub(crate) async fn egress_with(&self, change: impl FnOnce(&mut egress::Egress)) -> Egress {
+        self.start_egress(change, Vec::new()).await
+    }
+
+    /// One that believes to own every partition, whoever else does.
+    pub(crate) async fn egress_without_lease(&self) -> Egress {
+        self.start_egress(|_| {}, vec!["lease".into()]).await
+    }
+
+    async fn start_egress(
+        &self,
+        change: impl FnOnce(&mut egress::Egress),
+        unsafe_disable: Vec<String>,
+    ) -> Egress {
         let mut config = egress::Egress {
             whatsapp: whatsapp::client::Config {
                 graph_url: format!("{}/v25.0", self.sim.addresses().whatsapp).parse().unwrap(),
@@ -152,12 +166,13 @@ impl World {
             },
             send_grace: GRACE,
             unfollow_linger: Duration::from_millis(300),
+            stream_idle: Duration::from_secs(2),
             max_streams: 100,
             max_connecting: 10,
             send_ledger: true,
         };
         change(&mut config);
-        let bus = bus::Config::at(&self.nats.url());
+        let bus = bus::Config { unsafe_disable, ..bus::Config::at(&self.nats.url()) };
         let store = self.store_config();
         let settings = self.settings.clone();
         let shutdown = CancellationToken::new();
