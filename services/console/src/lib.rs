@@ -88,7 +88,7 @@ async fn watch(log: &bus::Log, connected: &Condition) {
 
 /// No script runs, nothing comes from elsewhere, nobody frames it, nothing of it is kept.
 async fn headers(mut response: Response) -> Response {
-    let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+    let policy = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
                   frame-ancestors 'none'";
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
