@@ -153,6 +153,15 @@ impl World {
         [append, claim, read]
     }
 
+    /// In milliseconds, of what was appended as the `first`-th entry and later.
+    fn lateness(&self, first: usize) -> Vec<u128> {
+        let seen = self.seen.lock().expect("no panics while held");
+        seen.appended[first..]
+            .iter()
+            .filter_map(|(id, due, _)| Some(seen.read.get(id)?.saturating_duration_since(*due).as_millis()))
+            .collect()
+    }
+
     async fn end(mut self) -> Result<()> {
         self.stop.cancel();
         for worker in &mut self.workers {
@@ -237,12 +246,7 @@ async fn main() -> Result<()> {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     world.calm().await;
-    let seen = world.seen.lock().expect("no panics while held");
-    let mut late: Vec<u128> = seen.appended[first..]
-        .iter()
-        .filter_map(|(id, due, _)| Some(seen.read.get(id)?.saturating_duration_since(*due).as_millis()))
-        .collect();
-    drop(seen);
+    let mut late = world.lateness(first);
     late.sort_unstable();
     let at = |share: f64| {
         #[expect(

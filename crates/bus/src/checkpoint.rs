@@ -1,36 +1,88 @@
-//! How far a partition was read. Pure: the partition's worker stores it by compare-and-swap.
+//! How far a partition was read, and what is under suspicion. Pure: the partition's worker stores
+//! it by compare-and-swap.
+//!
+//! A process that dies takes its half-finished entries with it, and one of them may be why. What was
+//! unfinished when its owner vanished is struck once per take-over; from [`ALONE`] strikes on it
+//! runs alone in its process and is recorded before it runs, so that the next death blames it and
+//! nothing else; [`DEADLY`] more, and it is a dead letter. Whoever hands over in good order, or only
+//! lost touch with the broker, strikes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::Seq;
 use serde::{Deserialize, Serialize};
+
+/// Unfinished at this many take-overs in a row: a suspect.
+pub(crate) const ALONE: u32 = 2;
+/// Deaths while it ran alone.
+pub(crate) const DEADLY: u32 = 3;
 
 /// As it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     /// Of the claim under which it was written. Writing it first thing fences the owner before.
     pub(crate) epoch: u64,
-    /// Everything up to here is finished.
-    pub(crate) floor: Seq,
-    /// Finished above the floor.
+    /// The member that wrote it; none once it has handed over in good order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    /// Everything up to here was received.
+    pub(crate) through: Seq,
+    /// What of that is not finished.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) done: BTreeSet<Seq>,
+    pub(crate) open: BTreeSet<Seq>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) strikes: BTreeMap<Seq, u32>,
+    /// The suspect that runs at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) alone: Option<Seq>,
+}
+
+/// How an entry is to be worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Side by side with others.
+    None,
+    /// Only once a checkpoint names it: its owner before vanished with it.
+    Recorded,
+    /// Alone in this process, and recorded as such.
+    Alone,
+    /// Not at all: it took its process down again and again.
+    Dead,
 }
 
 /// What was received, and what of it is finished.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    floor: Seq,
-    /// The last one received.
+    through: Seq,
+    open: BTreeSet<Seq>,
+    /// Of the open ones: received by us.
+    in_hand: BTreeSet<Seq>,
+    strikes: BTreeMap<Seq, u32>,
+    alone: Option<Seq>,
+    /// The owner before vanished; it may have received entries up to here.
+    doubtful: Seq,
     last: Seq,
-    pending: BTreeSet<Seq>,
-    done: BTreeSet<Seq>,
     dirty: bool,
 }
 
 impl Cursor {
-    pub(crate) fn resume(checkpoint: Checkpoint) -> Self {
-        Self { floor: checkpoint.floor, last: checkpoint.floor, done: checkpoint.done, ..Self::default() }
+    /// Goes on where a checkpoint ends. `end`: the log's last entry, which is as far as the owner
+    /// before can have come.
+    pub(crate) fn resume(checkpoint: Checkpoint, me: &str, end: Seq) -> Self {
+        let Checkpoint { owner, through, open, mut strikes, alone, .. } = checkpoint;
+        let vanished = owner.as_deref().is_some_and(|owner| owner != me);
+        if vanished {
+            for seq in &open {
+                let count = strikes.entry(*seq).or_default();
+                // What only stood open beside the one that ran is suspected, not blamed.
+                if alone == Some(*seq) || *count < ALONE {
+                    *count += 1;
+                }
+            }
+        }
+        strikes.retain(|seq, _| open.contains(seq));
+        let last = open.first().map_or(through, |first| first - 1);
+        Self { through, open, strikes, last, doubtful: if vanished { end } else { 0 }, ..Self::default() }
     }
 
     /// Where reading goes on.
@@ -38,38 +90,53 @@ impl Cursor {
         self.last + 1
     }
 
+    /// Received and not finished.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Finished above the floor.
-    pub(crate) fn done(&self) -> usize {
-        self.done.len()
+        self.in_hand.len()
     }
 
     /// Whether the entry is to be worked on: not finished before, not received before.
     pub(crate) fn received(&mut self, seq: Seq) -> bool {
         self.last = self.last.max(seq);
-        self.dirty = true;
-        if seq <= self.floor || self.done.contains(&seq) {
-            self.advance();
-            return false;
+        if seq > self.through {
+            self.through = seq;
+            self.open.insert(seq);
+            self.dirty = true;
         }
-        self.pending.insert(seq)
+        self.open.contains(&seq) && self.in_hand.insert(seq)
+    }
+
+    /// How to work on an entry that was received.
+    pub(crate) fn care(&self, seq: Seq) -> Care {
+        match self.strikes.get(&seq) {
+            Some(strikes) if *strikes >= ALONE + DEADLY => Care::Dead,
+            Some(strikes) if *strikes >= ALONE => Care::Alone,
+            Some(_) | None if seq <= self.doubtful => Care::Recorded,
+            Some(_) | None => Care::None,
+        }
+    }
+
+    /// To be stored before the suspect runs.
+    pub(crate) fn run_alone(&mut self, seq: Seq) {
+        self.alone = Some(seq);
+        self.dirty = true;
     }
 
     pub(crate) fn finished(&mut self, seq: Seq) {
-        if self.pending.remove(&seq) {
-            self.done.insert(seq);
-            self.advance();
+        self.in_hand.remove(&seq);
+        if self.open.remove(&seq) {
+            self.strikes.remove(&seq);
+            self.dirty = true;
         }
+        self.ran(seq);
     }
 
-    fn advance(&mut self) {
-        self.dirty = true;
-        let floor = self.pending.first().map_or(self.last, |first| first - 1);
-        self.floor = self.floor.max(floor);
-        self.done = self.done.split_off(&(self.floor + 1));
+    /// The suspect did not take the process down, whatever else became of it.
+    pub(crate) fn ran(&mut self, seq: Seq) {
+        if self.alone == Some(seq) {
+            self.alone = None;
+            self.dirty = true;
+        }
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
@@ -80,8 +147,21 @@ impl Cursor {
         self.dirty = false;
     }
 
-    pub(crate) fn checkpoint(&self, epoch: u64) -> Checkpoint {
-        Checkpoint { epoch, floor: self.floor, done: self.done.clone() }
+    /// `owner`: none when it is the last word before a hand-over.
+    pub(crate) fn checkpoint(&self, epoch: u64, owner: Option<&str>) -> Checkpoint {
+        // Reading is in order: what was open before the last one received and did not come again is
+        // gone from the log.
+        let open: BTreeSet<Seq> =
+            self.open.iter().copied().filter(|seq| *seq > self.last || self.in_hand.contains(seq)).collect();
+        let strikes = self.strikes.iter().map(|(seq, n)| (*seq, *n)).filter(|(seq, _)| open.contains(seq));
+        Checkpoint {
+            epoch,
+            owner: owner.map(str::to_owned),
+            through: self.through,
+            strikes: strikes.collect(),
+            alone: self.alone,
+            open,
+        }
     }
 }
 
@@ -91,17 +171,61 @@ mod tests {
 
     use super::*;
 
+    fn vanished(through: Seq, open: &[Seq]) -> Checkpoint {
+        let owner = Some("before".into());
+        Checkpoint { epoch: 1, owner, through, open: open.iter().copied().collect(), ..Checkpoint::default() }
+    }
+
     #[test]
-    fn the_floor_moves_past_finished_entries_only() {
-        let mut cursor = Cursor::resume(Checkpoint { epoch: 1, floor: 10, done: [12].into() });
+    fn only_what_was_not_finished_is_worked_on_again() {
+        let mut cursor = Cursor::resume(vanished(14, &[11, 13]), "me", 20);
         assert_eq!(cursor.next(), 11);
         assert!(cursor.received(11));
         assert!(!cursor.received(12), "it was finished by the owner before");
+        assert!(cursor.received(13));
         assert!(cursor.received(15));
         cursor.finished(15);
-        assert_eq!(cursor.checkpoint(2), Checkpoint { epoch: 2, floor: 10, done: [12, 15].into() });
         cursor.finished(11);
-        assert_eq!(cursor.checkpoint(2), Checkpoint { epoch: 2, floor: 15, done: [].into() });
+        let stored = cursor.checkpoint(2, Some("me"));
+        assert_eq!((stored.through, stored.open), (15, [13].into()));
+        cursor.finished(13);
+        assert_eq!(Cursor::resume(cursor.checkpoint(2, None), "you", 20).next(), 16);
+    }
+
+    #[test]
+    fn an_open_entry_that_left_the_log_holds_nothing_up() {
+        let mut cursor = Cursor::resume(vanished(14, &[11, 13]), "me", 20);
+        assert!(cursor.received(13));
+        cursor.finished(13);
+        assert_eq!(cursor.checkpoint(2, Some("me")).open, [].into());
+    }
+
+    #[test]
+    fn neither_a_hand_over_nor_a_lost_connection_strikes() {
+        let mut handed_over = vanished(14, &[11]);
+        handed_over.owner = None;
+        assert_eq!(Cursor::resume(handed_over, "me", 20).care(11), Care::None);
+        assert_eq!(Cursor::resume(vanished(14, &[11]), "before", 20).care(11), Care::None);
+    }
+
+    #[test]
+    fn an_entry_that_takes_its_process_down_is_dead_in_the_end() {
+        let mut checkpoint = vanished(14, &[11, 12]);
+        let mut deaths = 1;
+        let cursor = loop {
+            let mut cursor = Cursor::resume(checkpoint, &format!("owner {deaths}"), 20);
+            assert!(cursor.received(11) && cursor.received(12));
+            if cursor.care(11) == Care::Dead {
+                break cursor;
+            }
+            if cursor.care(11) == Care::Alone {
+                cursor.run_alone(11);
+            }
+            deaths += 1;
+            checkpoint = cursor.checkpoint(deaths, Some(&format!("owner {}", deaths - 1)));
+        };
+        assert_eq!(deaths, u64::from(ALONE + DEADLY));
+        assert_eq!(cursor.care(12), Care::Alone, "it was there each time, but never ran");
     }
 
     proptest! {
@@ -128,12 +252,12 @@ mod tests {
                         finished.insert(seq);
                         cursor.finished(seq);
                     }
-                    8 => stored = cursor.checkpoint(1),
+                    8 => stored = cursor.checkpoint(1, Some("somebody")),
                     9 => {
-                        cursor = Cursor::resume(stored.clone());
+                        cursor = Cursor::resume(stored.clone(), "me", 200);
                         open.clear();
                         unread = seqs.iter().copied().filter(|seq| *seq >= cursor.next()).collect();
-                        prop_assert!(seqs.iter().filter(|seq| **seq <= stored.floor).all(|seq| finished.contains(seq)));
+                        prop_assert!(seqs.iter().filter(|seq| **seq < cursor.next()).all(|seq| finished.contains(seq)));
                     }
                     _ => {}
                 }
@@ -142,9 +266,9 @@ mod tests {
                 if cursor.received(seq) { open.push(seq) } else { prop_assert!(finished.contains(&seq)) }
             }
             open.into_iter().for_each(|seq| cursor.finished(seq));
-            let end = cursor.checkpoint(1);
-            prop_assert!(end.done.is_empty());
-            prop_assert_eq!(end.floor, *seqs.last().unwrap());
+            let end = cursor.checkpoint(1, None);
+            prop_assert!(end.open.is_empty());
+            prop_assert_eq!(end.through, *seqs.last().unwrap());
         }
     }
 }

@@ -1,12 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+mod attempt;
+mod beside;
 mod checkpoint;
 mod config;
 mod entry;
 mod error;
+mod lanes;
 mod log;
 mod membership;
+mod meters;
 mod partition;
+mod read;
 mod reader;
 mod streams;
 

@@ -1,4 +1,4 @@
-//! Appending and reading.
+//! Appending.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,16 +6,14 @@ use async_nats::{
     Client, HeaderMap,
     header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
     jetstream::{
-        self,
-        consumer::{AckPolicy, DeliverPolicy, pull},
-        context::PublishErrorKind,
+        self, ErrorCode,
+        context::{PublishError, PublishErrorKind},
         message::PublishMessage,
         stream::Stream,
     },
 };
 use bytes::Bytes;
-use domain::{ConversationKey, Millis, Partition, Seq};
-use futures::{Stream as FuturesStream, StreamExt as _};
+use domain::{ConversationKey, Millis, Seq};
 use proto::subjects::{self, Kind};
 use tokio::{
     sync::watch,
@@ -23,11 +21,19 @@ use tokio::{
 };
 
 use crate::{
-    Config, Entry, Error, Reader, ReaderOptions,
+    Config, Error, Reader, ReaderOptions,
     config::Connection,
     entry::trace_headers,
-    streams::{CHECKPOINTS, LOG, MEMBERSHIP, PARKED},
+    streams::{CHECKPOINTS, HISTORY, LOG, MEMBERSHIP, PARKED},
 };
+
+/// The subject that the expected sequence is about, where it is not the message's own.
+const EXPECTED_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+
+const FIRST_PAUSE_MS: u64 = 20;
+const LONGEST_PAUSE_MS: u64 = 1_000;
+/// People are told when an append takes longer.
+const WORRY: Duration = Duration::from_secs(5);
 
 /// A fact is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +58,7 @@ pub struct Log {
     pub(crate) client: Client,
     pub(crate) context: jetstream::Context,
     pub(crate) stream: Stream<()>,
+    pub(crate) history: Stream<()>,
     pub(crate) parked: Stream<()>,
     pub(crate) membership: jetstream::kv::Store,
     pub(crate) checkpoints: jetstream::kv::Store,
@@ -94,6 +101,7 @@ impl Log {
         };
         Ok(Self {
             stream: stream(LOG).await?,
+            history: stream(HISTORY).await?,
             parked: stream(PARKED).await?,
             membership: bucket(MEMBERSHIP).await?,
             checkpoints: bucket(CHECKPOINTS).await?,
@@ -163,7 +171,8 @@ impl Log {
     }
 
     /// Has the broker publish `payload` as the fact of kind `tm` with id `timer` at `at`. Setting
-    /// the same timer again replaces it. A time in the past fires at once.
+    /// the same timer again replaces it; once it has fired, setting it again does nothing. A time
+    /// in the past fires at once.
     pub async fn schedule(
         &self,
         key: &ConversationKey,
@@ -177,7 +186,12 @@ impl Log {
             .to_string();
         let mut headers = trace_headers();
         headers.insert(NATS_SCHEDULE, format!("@at {time}").as_str());
-        headers.insert(NATS_SCHEDULE_TARGET, subjects::fact(key, Kind::Timer, timer).as_str());
+        let fires_as = subjects::fact(key, Kind::Timer, timer);
+        headers.insert(NATS_SCHEDULE_TARGET, fires_as.as_str());
+        // A timer is a fact, so it happens once: whoever performs a decision again sets no timer
+        // that has fired.
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        headers.insert(EXPECTED_SEQUENCE_SUBJECT, fires_as.as_str());
         self.publish(&subjects::timer(key, timer), payload, headers, None).await.map(|_| ())
     }
 
@@ -188,190 +202,60 @@ impl Log {
         headers: HeaderMap,
         deadline: Option<Duration>,
     ) -> Result<Published, Error> {
-        let deadline = Instant::now() + deadline.unwrap_or(Duration::from_secs(365 * 24 * 3600));
-        let mut pause = Duration::from_millis(20);
+        let started = Instant::now();
+        let deadline = started + deadline.unwrap_or(Duration::from_secs(365 * 24 * 3600));
+        let mut pause = FIRST_PAUSE_MS;
+        let mut warned = false;
         loop {
             let message = PublishMessage::build().payload(payload.clone()).headers(headers.clone());
-            let attempt = async { self.context.send_publish(subject.to_owned(), message).await?.await };
-            let error = match timeout_at(deadline, attempt).await {
+            let attempt = self.until_reconnect(async {
+                self.context.send_publish(subject.to_owned(), message).await?.await
+            });
+            match timeout_at(deadline, attempt).await {
                 Err(_) => return Err(Error::Deadline),
-                Ok(Ok(ack)) => return Ok(Published::Stored(ack.sequence)),
-                Ok(Err(error)) => error,
-            };
-            match error.kind() {
-                PublishErrorKind::WrongLastSequence => {
-                    let source =
-                        std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    return Ok(Published::WrongLast(wrong_last(&source)));
+                Ok(Some(Ok(ack))) => return Ok(Published::Stored(ack.sequence)),
+                Ok(Some(Err(error))) => match verdict(&error) {
+                    Verdict::WrongLast(seq) => return Ok(Published::WrongLast(seq)),
+                    Verdict::Refused(why) => return Err(Error::Refused(why)),
+                    Verdict::Again => {
+                        tracing::debug!(error = %error, "append again");
+                        if !warned && started.elapsed() > WORRY {
+                            warned = true;
+                            tracing::warn!(error = %error, "the log has not stored an entry for {WORRY:?}, trying on");
+                        }
+                    }
+                },
+                // Its answer was lost with the connection: ask again at once.
+                Ok(None) => {
+                    pause = FIRST_PAUSE_MS;
+                    continue;
                 }
-                PublishErrorKind::MaxPayloadExceeded => return Err(Error::Refused("it is too large".into())),
-                PublishErrorKind::StreamNotFound
-                | PublishErrorKind::WrongLastMessageId
-                | PublishErrorKind::TimedOut
-                | PublishErrorKind::BrokenPipe
-                | PublishErrorKind::MaxAckPending
-                | PublishErrorKind::Other => {}
             }
             // Decorrelated jitter: many lanes must not come back in step.
-            pause = Duration::from_millis(fastrand::u64(
-                20..=u64::try_from(pause.as_millis()).unwrap_or(20).saturating_mul(3).clamp(21, 1000),
-            ));
-            tracing::debug!(error = %error, "append again");
-            if timeout_at(deadline, tokio::time::sleep(pause)).await.is_err() {
+            pause = fastrand::u64(FIRST_PAUSE_MS..=(pause * 3).min(LONGEST_PAUSE_MS));
+            if timeout_at(deadline, tokio::time::sleep(Duration::from_millis(pause))).await.is_err() {
                 return Err(Error::Deadline);
             }
         }
     }
 
-    /// The newest decision of a conversation.
-    pub async fn head(&self, key: &ConversationKey) -> Result<Option<Entry>, Error> {
-        self.last(&subjects::decision(key)).await
-    }
-
-    /// The newest entry on a subject, wildcards allowed. Answered by the stream's leader: a
-    /// follower's answer may be old.
-    pub async fn last(&self, subject: &str) -> Result<Option<Entry>, Error> {
-        use async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
-        match self.stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(Entry::stored(message))),
-            Err(e) if e.kind() == NoMessageFound => Ok(None),
-            Err(e) => Err(Error::Broker { doing: "read the last entry of a subject", source: e.into() }),
+    /// Waits for an answer, but not beyond a reconnect: what was asked on the old connection is
+    /// never answered, and waiting for the time-out would be the longest part of most recoveries.
+    /// While there is no connection nothing is asked at all: the client would keep it and ask,
+    /// long after we gave up. None: in doubt, ask again.
+    pub(crate) async fn until_reconnect<T>(&self, ask: impl Future<Output = T>) -> Option<T> {
+        let mut generation = self.generation.clone();
+        generation.mark_unchanged();
+        if !self.is_connected() {
+            // Bounded, in case the event is lost.
+            let _ = tokio::time::timeout(Duration::from_secs(1), generation.changed()).await;
         }
-    }
-
-    /// The entry at a position; none when it is gone.
-    pub async fn get(&self, seq: Seq) -> Result<Option<Entry>, Error> {
-        use async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
-        match self.stream.get_raw_message(seq).await {
-            Ok(message) => Ok(Some(Entry::stored(message))),
-            Err(e) if e.kind() == NoMessageFound => Ok(None),
-            Err(e) => Err(Error::Broker { doing: "read an entry", source: e.into() }),
+        generation.mark_unchanged();
+        tokio::select! {
+            biased;
+            answer = ask => Some(answer),
+            _ = generation.changed() => None,
         }
-    }
-
-    /// At most `limit` entries of `from..=through` on any of the subjects, in order.
-    pub async fn read(
-        &self,
-        filters: Vec<String>,
-        from: Seq,
-        through: Seq,
-        limit: usize,
-    ) -> Result<Vec<Entry>, Error> {
-        let policy = DeliverPolicy::ByStartSequence { start_sequence: from.max(1) };
-        self.collect(filters, policy, through, limit).await
-    }
-
-    /// The newest decision of every conversation of a partition.
-    pub async fn heads(&self, partition: Partition) -> Result<Vec<Entry>, Error> {
-        let filters = vec![subjects::filter(partition, Kind::Decision)];
-        self.collect(filters, DeliverPolicy::LastPerSubject, Seq::MAX, usize::MAX).await
-    }
-
-    async fn collect(
-        &self,
-        filters: Vec<String>,
-        deliver_policy: DeliverPolicy,
-        through: Seq,
-        limit: usize,
-    ) -> Result<Vec<Entry>, Error> {
-        let broken =
-            |doing: &'static str| move |e: Box<dyn std::error::Error + Send + Sync>| Error::broker(doing)(e);
-        let mut consumer = self
-            .stream
-            .create_consumer(ephemeral(filters, deliver_policy))
-            .await
-            .map_err(|e| broken("create a consumer")(e.into()))?;
-        let mut entries = Vec::new();
-        loop {
-            let pending = consumer.info().await.map_err(|e| broken("ask a consumer")(e.into()))?.num_pending;
-            if pending == 0 || entries.len() >= limit {
-                return Ok(entries);
-            }
-            let batch = usize::try_from(pending).unwrap_or(usize::MAX).min(500);
-            let mut messages = consumer
-                .fetch()
-                .max_messages(batch)
-                .expires(Duration::from_secs(2))
-                .messages()
-                .await
-                .map_err(|e| broken("read entries")(e.into()))?;
-            while let Some(message) = messages.next().await {
-                let message = message.map_err(broken("read entries"))?;
-                let Some((entry, _)) = Entry::delivered(&message) else { continue };
-                if entry.seq > through || entries.len() >= limit {
-                    return Ok(entries);
-                }
-                entries.push(entry);
-            }
-        }
-    }
-
-    /// Everything on these subjects from `from` on, without end. Broken connections are mended; no
-    /// entry is skipped or repeated.
-    pub fn tail(&self, filters: Vec<String>, from: Seq) -> impl FuturesStream<Item = Entry> + Send + use<> {
-        let log = self.clone();
-        futures::stream::unfold(
-            (log, filters, from.max(1), None),
-            |(log, filters, mut next, mut open)| async move {
-                loop {
-                    let messages = match &mut open {
-                        Some(messages) => messages,
-                        None => {
-                            let policy = DeliverPolicy::ByStartSequence { start_sequence: next };
-                            match log.follow(filters.clone(), policy).await {
-                                Ok(messages) => open.insert(messages),
-                                Err(_) => {
-                                    tokio::time::sleep(Duration::from_millis(200)).await;
-                                    continue;
-                                }
-                            }
-                        }
-                    };
-                    match messages.next().await {
-                        Some(Ok(message)) => {
-                            let Some((entry, _)) = Entry::delivered(&message) else { continue };
-                            next = entry.seq + 1;
-                            return Some((entry, (log, filters, next, open)));
-                        }
-                        Some(Err(_)) | None => open = None,
-                    }
-                }
-            },
-        )
-    }
-
-    /// A private consumer and its messages. Heartbeats every second: two missed end it.
-    pub(crate) async fn follow(
-        &self,
-        filters: Vec<String>,
-        policy: DeliverPolicy,
-    ) -> Result<pull::Stream, Error> {
-        let consumer = self
-            .stream
-            .create_consumer(ephemeral(filters, policy))
-            .await
-            .map_err(|e| Error::Broker { doing: "create a consumer", source: e.into() })?;
-        consumer
-            .stream()
-            .max_messages_per_batch(256)
-            .expires(Duration::from_secs(20))
-            .heartbeat(Duration::from_secs(1))
-            .messages()
-            .await
-            .map_err(|e| Error::Broker { doing: "read entries", source: e.into() })
-    }
-
-    /// What is published on a subject from now on, stored or not yet. For waiting: look the stored
-    /// ones up after subscribing, so that none falls in between.
-    pub async fn subscribe(&self, subject: &str) -> Result<async_nats::Subscriber, Error> {
-        let subscriber = self
-            .client
-            .subscribe(subject.to_owned())
-            .await
-            .map_err(|e| Error::Broker { doing: "subscribe", source: e.into() })?;
-        // The server must know of it before the look-up.
-        self.client.flush().await.map_err(|e| Error::Broker { doing: "subscribe", source: e.into() })?;
-        Ok(subscriber)
     }
 
     /// Reads the partitions that fall to this process, as the service `service`.
@@ -385,23 +269,51 @@ enum Published {
     WrongLast(Seq),
 }
 
+enum Verdict {
+    /// Stored, at this position: error 10071 is given for a committed message only.
+    WrongLast(Seq),
+    Refused(String),
+    Again,
+}
+
+/// Errors that no repetition mends: the message itself is at fault.
+const FINAL: [ErrorCode; 6] = [
+    ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+    ErrorCode::MESSAGE_SCHEDULES_DISABLED,
+    ErrorCode::MESSAGE_SCHEDULES_PATTERN_INVALID,
+    ErrorCode::MESSAGE_SCHEDULES_TARGET_INVALID,
+    ErrorCode::MESSAGE_SCHEDULES_TTL_INVALID,
+    ErrorCode::MESSAGE_SCHEDULES_ROLLUP_INVALID,
+];
+
+fn verdict(error: &PublishError) -> Verdict {
+    let source = std::error::Error::source(error);
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence => {
+            Verdict::WrongLast(wrong_last(&source.map(ToString::to_string).unwrap_or_default()))
+        }
+        PublishErrorKind::MaxPayloadExceeded => Verdict::Refused("it is too large".into()),
+        PublishErrorKind::Other => {
+            let answer = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+            match answer {
+                Some(answer) if FINAL.contains(&answer.error_code()) => Verdict::Refused(answer.to_string()),
+                Some(_) | None => Verdict::Again,
+            }
+        }
+        // `StreamNotFound` is what the client makes of "no responders": an election, a restart.
+        PublishErrorKind::StreamNotFound
+        | PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending => Verdict::Again,
+    }
+}
+
 /// The position in "wrong last sequence: 17".
 fn wrong_last(text: &str) -> Seq {
     text.split("sequence: ").nth(1).map_or(0, |rest| {
         rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
     })
-}
-
-fn ephemeral(filter_subjects: Vec<String>, deliver_policy: DeliverPolicy) -> pull::Config {
-    pull::Config {
-        deliver_policy,
-        ack_policy: AckPolicy::None,
-        filter_subjects,
-        memory_storage: true,
-        num_replicas: 1,
-        inactive_threshold: Duration::from_secs(10),
-        ..pull::Config::default()
-    }
 }
 
 #[cfg(test)]

@@ -22,11 +22,19 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The table as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Table {
-    /// Each member's beat: it only has to change.
-    pub(crate) members: BTreeMap<String, u64>,
+    pub(crate) members: BTreeMap<String, Member>,
     pub(crate) claims: BTreeMap<u16, Claim>,
     /// The newest epoch given out.
     pub(crate) epoch: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    /// It only has to change.
+    pub(crate) beat: u64,
+    /// It gives up what it has: nothing is to go to it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leaving: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) shed: Vec<Partition>,
     /// Somebody else's already: stop at once.
     pub(crate) lost: Vec<Partition>,
+    /// Others may have something to do now.
+    pub(crate) tell: bool,
 }
 
 /// What a member does at the moment.
@@ -67,6 +77,8 @@ pub(crate) struct Holdings {
     pub(crate) released: BTreeSet<Partition>,
     /// The process stops: claim nothing more.
     pub(crate) leaving: bool,
+    /// The newest epoch found in a checkpoint: ours have to be newer, even if the table was lost.
+    pub(crate) newest: u64,
 }
 
 impl Observer {
@@ -78,15 +90,21 @@ impl Observer {
         let live = self.observe(table, now);
         let mut next = table.clone();
         next.members.retain(|member, _| live.contains(member));
-        let beat = table.members.get(&self.me).map_or(0, |beat| beat.wrapping_add(1));
-        next.members.insert(self.me.clone(), beat);
+        let before = table.members.get(&self.me);
+        let me = Member { beat: before.map_or(0, |me| me.beat.wrapping_add(1)), leaving: mine.leaving };
+        let changed = before.is_none_or(|before| before.leaving != me.leaving);
+        next.members.insert(self.me.clone(), me);
+        next.epoch = next.epoch.max(mine.newest);
         next.claims.retain(|partition, claim| {
             let given_up = claim.owner == self.me && mine.released.contains(&Partition(*partition));
             live.contains(&claim.owner) && !given_up
         });
 
-        let mut plan = Plan { table: next, claim: Vec::new(), shed: Vec::new(), lost: Vec::new() };
-        let settled: Vec<&String> = live.iter().filter(|member| self.is_settled(member, now)).collect();
+        let candidates: Vec<String> =
+            live.into_iter().filter(|member| next.members.get(member).is_some_and(|m| !m.leaving)).collect();
+        let settled: Vec<&String> = candidates.iter().filter(|member| self.is_settled(member, now)).collect();
+        let tell = changed || next.claims.len() != table.claims.len();
+        let mut plan = Plan { table: next, claim: Vec::new(), shed: Vec::new(), lost: Vec::new(), tell };
         for partition in Partition::all() {
             let held = mine.held.get(&partition).copied();
             let claim = plan.table.claims.get(&partition.0).cloned();
@@ -103,7 +121,7 @@ impl Observer {
                     self.take(&mut plan, partition)
                 }
                 (None, _) if !mine.leaving => {
-                    if target(partition, live.iter().map(String::as_str)) == Some(&self.me) {
+                    if target(partition, candidates.iter().map(String::as_str)) == Some(&self.me) {
                         self.take(&mut plan, partition);
                     }
                 }
@@ -133,7 +151,7 @@ impl Observer {
             }
         }
         self.looked = Some(now);
-        for (member, beat) in &table.members {
+        for (member, Member { beat, .. }) in &table.members {
             match self.seen.get_mut(member) {
                 Some((known, since, _)) if known != beat => (*known, *since) = (*beat, now),
                 Some(_) => {}
@@ -226,6 +244,11 @@ impl Beat {
         let millis =
             u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         self.last.store(millis, Ordering::Release);
+    }
+
+    /// Until everything has to be dropped.
+    pub(crate) fn left(&self) -> Duration {
+        self.ttl.saturating_sub(self.age())
     }
 
     pub(crate) fn age(&self) -> Duration {

@@ -1,4 +1,5 @@
 //! Appending and reading, against a real broker.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 

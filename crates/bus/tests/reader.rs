@@ -1,4 +1,5 @@
 //! The partitioned reader, against a real broker.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     collections::{BTreeMap, HashMap},
