@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use runtime::settings::KeyingArgs;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Shows what happened in a session: a page and a JSON API, read only.
 #[derive(Debug, Clone, clap::Parser)]
@@ -12,7 +12,7 @@ pub struct Config {
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8081")]
     pub listen_addr: SocketAddr,
     /// Whoever has it may look: as `Authorization: Bearer …`, or signed in on the page. At least 16
-    /// characters. May be left out only while LISTEN_ADDR is a loopback address.
+    /// characters. May be left out (or blank) only while LISTEN_ADDR is a loopback address.
     #[arg(long, env = "CONSOLE_TOKEN", hide_env_values = true, value_parser = long_enough)]
     pub console_token: Option<SecretString>,
     #[command(flatten)]
@@ -24,10 +24,14 @@ pub struct Config {
 }
 
 impl Config {
+    pub fn token(&self) -> Option<&SecretString> {
+        self.console_token.as_ref().filter(|token| !token.expose_secret().is_empty())
+    }
+
     /// # Errors
     /// When anybody on the network could look.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.console_token.is_none() && !self.listen_addr.ip().is_loopback() {
+        if self.token().is_none() && !self.listen_addr.ip().is_loopback() {
             anyhow::bail!(
                 "LISTEN_ADDR {} can be reached from elsewhere and the console shows what people wrote: \
                  set CONSOLE_TOKEN, or listen on 127.0.0.1",
@@ -41,7 +45,8 @@ impl Config {
 fn long_enough(text: &str) -> Result<SecretString, String> {
     // Never quotes the value.
     match text.trim() {
-        token if token.chars().count() >= 16 => Ok(SecretString::from(token)),
+        // A line of .env that was left blank.
+        token if token.is_empty() || token.chars().count() >= 16 => Ok(SecretString::from(token)),
         _ => Err("at least 16 characters are needed".into()),
     }
 }
@@ -69,6 +74,7 @@ mod tests {
         assert_eq!(parse(&[]), Ok(true));
         assert_eq!(parse(&["--listen-addr", "0.0.0.0:1"]), Ok(false));
         assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-token", "0123456789abcdef"]), Ok(true));
+        assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-token", ""]), Ok(false));
         assert_eq!(parse(&["--console-token", "short"]), Err(()));
     }
 }

@@ -16,5 +16,5 @@ async fn main() -> anyhow::Result<()> {
     let store = store::Store::connect(&config.store).context("set up the cache")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
     let keying = config.keying.keying();
-    console::run(listener, log, store, keying, config.console_token.as_ref(), shutdown).await
+    console::run(listener, log, store, keying, config.token(), shutdown).await
 }
