@@ -4,12 +4,9 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
-};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::signature::{KeyPair as _, RsaKeyPair};
 use domain::{Millis, settings::Integration};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls::pki_types::{
     PrivateKeyDer,
     pem::{PemObject as _, SectionKind},
@@ -58,7 +55,7 @@ pub enum Error {
 /// Signs identity tokens for one integration.
 #[derive(Clone)]
 pub struct Signer {
-    key: Arc<RsaKeyPair>,
+    key: Arc<EncodingKey>,
     key_id: String,
     issuer: String,
 }
@@ -68,13 +65,6 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
     }
-}
-
-#[derive(Serialize)]
-struct Header<'a> {
-    alg: &'static str,
-    typ: &'static str,
-    kid: &'a str,
 }
 
 #[derive(Serialize)]
@@ -96,7 +86,9 @@ impl Signer {
         key_id: &str,
         issuer: &str,
     ) -> Result<Self, Error> {
-        let key = private_key(private_pem.expose_secret())?;
+        let pem = private_pem.expose_secret();
+        let key = private_key(pem)?;
+        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| Error::Damaged)?;
         if let Some(pem) = public_pem {
             belongs(pem, key.public_key().as_ref())?;
         }
@@ -106,7 +98,7 @@ impl Signer {
         if issuer.is_empty() {
             return Err(Error::NoIssuer);
         }
-        Ok(Self { key: Arc::new(key), key_id: key_id.to_owned(), issuer: issuer.to_owned() })
+        Ok(Self { key: Arc::new(signing), key_id: key_id.to_owned(), issuer: issuer.to_owned() })
     }
 
     pub fn from_settings(integration: &Integration) -> Result<Self, Error> {
@@ -122,20 +114,10 @@ impl Signer {
         }
         let iat = now.div_euclid(1000);
         let claims = Claims { sub, iss: &self.issuer, exp: iat + LIFETIME_SECONDS, iat };
-        let header = Header { alg: "RS256", typ: "JWT", kid: &self.key_id };
-        let mut token = format!("{}.{}", part(&header)?, part(&claims)?);
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature)
-            .map_err(|_| Error::CannotSign)?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
+        let token = jsonwebtoken::encode(&header, &claims, &self.key).map_err(|_| Error::CannotSign)?;
         Ok(token.into())
     }
-}
-
-fn part(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_vec(value).map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| Error::CannotSign)
 }
 
 fn private_key(pem: &str) -> Result<RsaKeyPair, Error> {
@@ -190,7 +172,10 @@ mod tests {
         rsa::KeySize,
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
     };
-    use base64::engine::general_purpose::STANDARD;
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
     use serde_json::Value;
 
