@@ -1,7 +1,6 @@
 //! From what a webhook tells to log entries: pure, and the only place that knows which subject an
 //! event has.
 
-use bytes::Bytes;
 use domain::{ConversationKey, derive::Keying, message::Content};
 use proto::{
     subjects::{self, Kind, SendRef},
@@ -23,7 +22,9 @@ pub struct Entry {
     pub conversation: Option<ConversationKey>,
     pub kind: &'static str,
     pub subject: String,
-    pub payload: Bytes,
+    /// Shares the webhook's raw JSON; encoded when its turn comes, so that a large batch is not
+    /// in memory twice.
+    pub body: Body,
 }
 
 /// What people wrote is in there.
@@ -64,7 +65,7 @@ fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -
         conversation: Some(key),
         kind: Kind::WhatsApp.as_str(),
         subject: subjects::fact(&key, Kind::WhatsApp, &id),
-        payload: proto::encode(Body::WhatsappMessage(body)),
+        body: Body::WhatsappMessage(body),
     }
 }
 
@@ -92,12 +93,7 @@ fn status(event: Status, keying: &Keying) -> Entry {
         problems: problems.collect(),
         raw: event.raw,
     };
-    Entry {
-        conversation: Some(key),
-        kind: Kind::Status.as_str(),
-        subject,
-        payload: proto::encode(Body::WhatsappStatus(body)),
-    }
+    Entry { conversation: Some(key), kind: Kind::Status.as_str(), subject, body: Body::WhatsappStatus(body) }
 }
 
 fn account(event: Other, keying: &Keying) -> Entry {
@@ -105,11 +101,11 @@ fn account(event: Other, keying: &Keying) -> Entry {
         conversation: None,
         kind: "account",
         subject: subjects::account(&event.waba, &event.field, &keying.event(&event.raw)),
-        payload: proto::encode(Body::AccountEvent(v1::AccountEvent {
+        body: Body::AccountEvent(v1::AccountEvent {
             waba_id: event.waba.as_str().to_owned(),
             field: event.field,
             raw: event.raw,
-        })),
+        }),
     }
 }
 
@@ -164,7 +160,7 @@ mod tests {
         let address: Address = found[0].subject.parse().unwrap();
         assert_eq!((address.key, address.kind), (conversation_of("49"), Kind::WhatsApp));
         assert_eq!(address.id, keying().wamid(&domain::Wamid::new("wamid.1")));
-        let Body::WhatsappMessage(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        let Body::WhatsappMessage(body) = found[0].body.clone() else { panic!() };
         assert_eq!(body.waba_id, "1");
         assert_eq!(proto::convert::inbound(body).unwrap().content, Content::Text("hi".into()));
         assert!(!found[0].subject.contains("49.") && !found[0].subject.contains("wamid"));
@@ -181,7 +177,7 @@ mod tests {
                 "errors":[{{"code":131047,"title":"Re-engagement message"}}]}}]"#
         ));
         assert_eq!(found[0].subject, subjects::status(&key, &reference.to_string(), "failed"));
-        let Body::WhatsappStatus(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        let Body::WhatsappStatus(body) = found[0].body.clone() else { panic!() };
         assert_eq!(body.problems[0].code, 131047);
         assert_eq!(body.reference, Some(reference.to_string()));
     }
@@ -221,8 +217,8 @@ mod tests {
         let body =
             format!(r#""messages":[{{"id":"w","from":"49","type":"text","text":{{"body":"{text}"}}}}]"#);
         let found = entries(&body);
-        assert!(found[0].payload.len() < body.len() + ENTRY_OVERHEAD_BYTES);
-        let Body::WhatsappMessage(body) = proto::decode(found[0].payload.clone()).unwrap() else { panic!() };
+        assert!(proto::encode(found[0].body.clone()).len() < body.len() + ENTRY_OVERHEAD_BYTES);
+        let Body::WhatsappMessage(body) = found[0].body.clone() else { panic!() };
         assert!(body.raw.len() > text.len());
     }
 

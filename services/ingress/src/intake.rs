@@ -50,6 +50,7 @@ pub struct Intake {
     max_body_bytes: usize,
     held: Semaphore,
     appends: Semaphore,
+    max_appends: usize,
     pub(crate) metrics: Metrics,
 }
 
@@ -84,6 +85,7 @@ impl Intake {
             max_body_bytes: config.max_body_bytes,
             held: Semaphore::new(pieces(config.max_held_bytes.max(config.max_body_bytes)) as usize),
             appends: Semaphore::new(config.max_appends.max(1)),
+            max_appends: config.max_appends.max(1),
             metrics: Metrics::new(),
         })
     }
@@ -152,27 +154,34 @@ impl Intake {
     }
 
     async fn store(&self, entries: Vec<Entry>) -> Result<(), RouteError> {
-        // One message is one trace: the only one of a request continues the request's, several
-        // get one each, which says where it came from.
-        let alone = entries.len() == 1;
-        let lanes = entries::lanes(entries).into_iter().map(|lane| async move {
+        let lanes = entries::lanes(entries);
+        // For the whole body, first come first served: when there is more than the log can take,
+        // some bodies are stored in time, rather than each of them nearly.
+        let at_once = lanes.len().min(LANES_AT_ONCE).min(self.max_appends);
+        let permits = self.appends.acquire_many(u32::try_from(at_once).unwrap_or(u32::MAX)).await;
+        let _permits = permits.map_err(|_| RouteError::Busy)?;
+        // One message is one trace: a body's only one has the request's, several get one each,
+        // which says where it came from.
+        if lanes.len() == 1 && lanes[0].len() == 1 {
+            for entry in lanes.into_iter().flatten() {
+                self.append(entry).await?;
+            }
+            return Ok(());
+        }
+        let lanes = lanes.into_iter().map(|lane| async move {
             for entry in lane {
-                let parent = if alone { Span::current().id() } else { None };
-                let span = tracing::info_span!(parent: parent, "receive", { fields::KIND } = entry.kind);
-                if !alone {
-                    span.follows_from(Span::current());
-                }
+                let span = tracing::info_span!(parent: None, "receive", { fields::KIND } = entry.kind);
+                span.follows_from(Span::current());
                 self.append(entry).instrument(span).await?;
             }
             Ok(())
         });
-        stream::iter(lanes).buffer_unordered(LANES_AT_ONCE).try_collect().await
+        stream::iter(lanes).buffer_unordered(at_once).try_collect().await
     }
 
     async fn append(&self, entry: Entry) -> Result<(), RouteError> {
-        let _permit = self.appends.acquire().await.map_err(|_| RouteError::Busy)?;
         // It tries again by itself, until the body's deadline ends it.
-        let appended = self.log.append_fact(&entry.subject, entry.payload, None).await;
+        let appended = self.log.append_fact(&entry.subject, proto::encode(entry.body), None).await;
         let appended = appended.map_err(RouteError::NotStored)?;
         self.metrics.stored(entry.kind, !appended.existed);
         Ok(())

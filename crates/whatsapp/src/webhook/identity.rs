@@ -16,11 +16,10 @@ pub(super) struct Contacts<'a> {
 }
 
 impl<'a> Contacts<'a> {
-    pub(super) fn new(contacts: Node<'a>, updates: usize) -> Self {
+    pub(super) fn new(contacts: &[Node<'a>], updates: usize) -> Self {
         let list: Vec<_> = contacts
-            .items()
-            .into_iter()
-            .filter_map(|node| {
+            .iter()
+            .filter_map(|&node| {
                 let wire = node.object::<wire::Contact<'_>>()?;
                 let profile = wire.profile.object::<wire::Profile<'_>>().unwrap_or_default();
                 let mut customer = customer(wire.wa_id, wire.user_id, wire.parent_user_id);

@@ -47,13 +47,23 @@ pub enum ParseError {
 /// Everything that `body` tells, in its order. `received_at` stands in for a timestamp that is
 /// missing or cannot be read.
 pub fn parse(body: &Bytes, received_at: Millis) -> Result<Vec<Event>, ParseError> {
-    let document: node::Node<'_> = serde_json::from_slice(body)
-        .map_err(|e| ParseError::NotJson { line: e.line(), column: e.column() })?;
+    let text = std::str::from_utf8(body).map_err(|_| ParseError::NotJson { line: 0, column: 0 })?;
+    let mut reader = Reader { body, received_at, events: Vec::new() };
+    if let Some(usual) = wire::Usual::read(text) {
+        for entry in &usual.entry {
+            let waba = WabaId::new(entry.id.text().unwrap_or_default());
+            for change in &entry.changes {
+                reader.messages_and_statuses(&waba, &change.value)?;
+            }
+        }
+        return Ok(reader.events);
+    }
+    let document: node::Node<'_> =
+        serde_json::from_str(text).map_err(|e| ParseError::NotJson { line: e.line(), column: e.column() })?;
     let envelope = document.object::<wire::Envelope<'_>>().ok_or(ParseError::NotOurs)?;
     if envelope.object.text().as_deref() != Some("whatsapp_business_account") {
         return Err(ParseError::NotOurs);
     }
-    let mut reader = Reader { body, received_at, events: Vec::new() };
     for entry in envelope.entry.items_or_self() {
         let Some(wire::Entry { id, changes }) = entry.object() else {
             reader.whole(&WabaId::new(""), "", entry)?;
@@ -88,6 +98,20 @@ struct Scope<'s, 'a> {
     copy: Option<&'static str>,
 }
 
+impl<'s, 'a> Scope<'s, 'a> {
+    fn new(
+        waba: &'s WabaId,
+        field: &'s str,
+        value: &wire::Value<'a>,
+        contacts: &node::Items<'a>,
+        updates: usize,
+        copy: Option<&'static str>,
+    ) -> Self {
+        let contacts = identity::Contacts::new(contacts, updates);
+        Self { waba, field, metadata: value.metadata, number: value.number(), contacts, copy }
+    }
+}
+
 impl<'a> Reader<'a> {
     fn add(&mut self, event: Event) -> Result<(), ParseError> {
         if self.events.len() >= MAX_EVENTS {
@@ -120,48 +144,42 @@ impl<'a> Reader<'a> {
         value: &wire::Value<'a>,
         node: node::Node<'a>,
     ) -> Result<(), ParseError> {
-        let scope = |contacts: node::Node<'a>, updates: usize, copy| Scope {
-            waba,
-            field,
-            metadata: value.metadata,
-            number: value.number(),
-            contacts: identity::Contacts::new(contacts, updates),
-            copy,
+        let scope = |contacts: &node::Items<'a>, updates, copy| {
+            Scope::new(waba, field, value, contacts, updates, copy)
         };
         match field {
-            "messages" => {
-                let (messages, statuses) = (value.messages.items(), value.statuses.items());
-                let scope = scope(value.contacts, messages.len() + statuses.len(), None);
-                self.messages(&scope, &messages)?;
-                self.statuses(&scope, &statuses)?;
-                if !(messages.is_empty() && statuses.is_empty()) {
-                    self.beside(&scope, value, messages.first())?;
-                }
-                Ok(())
-            }
+            "messages" => self.messages_and_statuses(waba, value),
             // One level deeper (§13.2).
             "standby" => {
                 let Some(standby) = value.standby.object::<wire::Value<'a>>() else { return Ok(()) };
-                let [messages, echoes, statuses] =
-                    [standby.messages, standby.message_echoes, standby.statuses].map(node::Node::items);
-                let updates = messages.len() + echoes.len() + statuses.len();
-                let scope = |copy| scope(standby.contacts, updates, Some(copy));
-                self.messages(&scope("standby"), &messages)?;
-                self.echoes(&scope("standby.echo"), &echoes)?;
-                self.statuses(&scope("standby.status"), &statuses)
+                let updates = standby.messages.len() + standby.message_echoes.len() + standby.statuses.len();
+                let scope = |copy| scope(&standby.contacts, updates, Some(copy));
+                self.messages(&scope("standby"), &standby.messages)?;
+                self.echoes(&scope("standby.echo"), &standby.message_echoes)?;
+                self.statuses(&scope("standby.status"), &standby.statuses)
             }
             "message_echoes" | "smb_message_echoes" => {
-                let echoes = value.message_echoes.items();
-                self.echoes(&scope(value.contacts, echoes.len(), Some("echo")), &echoes)
+                let echoes = &value.message_echoes;
+                self.echoes(&scope(&value.contacts, echoes.len(), Some("echo")), echoes)
             }
             "messaging_handovers" => self.handover(waba, value, node),
             "user_preferences" | "user_id_update" => {
-                let updates = [value.user_preferences, value.user_id_update].map(node::Node::items).concat();
-                let scope = scope(value.contacts, updates.len(), None);
+                let updates = [&*value.user_preferences, &*value.user_id_update].concat();
+                let scope = scope(&value.contacts, updates.len(), None);
                 updates.iter().try_for_each(|update| self.update(&scope, *update))
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the field `messages` tells.
+    fn messages_and_statuses(&mut self, waba: &WabaId, value: &wire::Value<'a>) -> Result<(), ParseError> {
+        let (messages, statuses) = (&value.messages, &value.statuses);
+        let updates = messages.len() + statuses.len();
+        let scope = Scope::new(waba, "messages", value, &value.contacts, updates, None);
+        self.messages(&scope, messages)?;
+        self.statuses(&scope, statuses)?;
+        if updates > 0 { self.beside(&scope, value, messages.first()) } else { Ok(()) }
     }
 
     fn messages(&mut self, scope: &Scope<'_, 'a>, messages: &[node::Node<'a>]) -> Result<(), ParseError> {
@@ -271,8 +289,8 @@ impl<'a> Reader<'a> {
         value: &wire::Value<'a>,
         first: Option<&node::Node<'a>>,
     ) -> Result<(), ParseError> {
-        for error in value.errors.items() {
-            let event = self.part(scope, "errors", error);
+        for error in value.errors.iter() {
+            let event = self.part(scope, "errors", *error);
             self.add(event)?;
         }
         if value.conversation_context.is_null() {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer as _,
-    de::{Error, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -13,6 +13,71 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Node<'a>(#[serde(borrow)] Option<&'a RawValue>);
+
+/// The elements of an array; none if it is no array.
+#[derive(Debug, Default)]
+pub(super) struct Items<'a>(Vec<Node<'a>>);
+
+impl<'a> std::ops::Deref for Items<'a> {
+    type Target = [Node<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Elements)
+    }
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Items<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Items<'de>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element()? {
+            items.push(item);
+        }
+        Ok(Items(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Items<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Items::default())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Items<'de>, E> {
+        Ok(Items::default())
+    }
+}
 
 impl<'a> Node<'a> {
     pub(super) fn is_null(self) -> bool {

@@ -6,7 +6,7 @@
 use domain::PhoneNumberId;
 use serde::Deserialize;
 
-use super::node::Node;
+use super::node::{Items, Node};
 
 macro_rules! wire {
     ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident),* $(,)? }) => {
@@ -27,27 +27,84 @@ wire!(
 );
 wire!(Change { field, value });
 
-wire!(
-    /// What a change tells: the keys of `messages`, `standby` (one level deeper), echoes,
-    /// `messaging_handovers`, `user_preferences` and `user_id_update`.
-    Value {
-        metadata,
-        contacts,
-        messages,
-        statuses,
-        errors,
-        message_echoes,
-        standby,
-        user_preferences,
-        user_id_update,
-        conversation_context,
-        recipient,
-        sender,
-        timestamp,
-        #[serde(rename = "type")]
-        kind,
+/// What a change tells: the keys of `messages`, `standby` (one level deeper), echoes,
+/// `messaging_handovers`, `user_preferences` and `user_id_update`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Value<'a> {
+    #[serde(borrow)]
+    pub(super) metadata: Node<'a>,
+    #[serde(borrow)]
+    pub(super) contacts: Items<'a>,
+    #[serde(borrow)]
+    pub(super) messages: Items<'a>,
+    #[serde(borrow)]
+    pub(super) statuses: Items<'a>,
+    #[serde(borrow)]
+    pub(super) errors: Items<'a>,
+    #[serde(borrow)]
+    pub(super) message_echoes: Items<'a>,
+    #[serde(borrow)]
+    pub(super) standby: Node<'a>,
+    #[serde(borrow)]
+    pub(super) user_preferences: Items<'a>,
+    #[serde(borrow)]
+    pub(super) user_id_update: Items<'a>,
+    #[serde(borrow)]
+    pub(super) conversation_context: Node<'a>,
+    #[serde(borrow)]
+    pub(super) recipient: Node<'a>,
+    #[serde(borrow)]
+    pub(super) sender: Node<'a>,
+    #[serde(borrow)]
+    pub(super) timestamp: Node<'a>,
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Node<'a>,
+}
+
+/// The shape that nearly every body has, read at one go. What deviates from it is read again,
+/// piece by piece.
+#[derive(Deserialize)]
+pub(super) struct Usual<'a> {
+    #[serde(borrow)]
+    pub(super) object: Node<'a>,
+    #[serde(borrow)]
+    pub(super) entry: Vec<UsualEntry<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UsualEntry<'a> {
+    #[serde(borrow)]
+    pub(super) id: Node<'a>,
+    #[serde(borrow)]
+    pub(super) changes: Vec<UsualChange<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UsualChange<'a> {
+    #[serde(borrow)]
+    pub(super) field: Node<'a>,
+    #[serde(borrow)]
+    pub(super) value: Value<'a>,
+}
+
+impl UsualChange<'_> {
+    /// Whether it gives events without a look at its JSON as a whole.
+    fn is_usual(&self) -> bool {
+        let updates = self.value.messages.len() + self.value.statuses.len();
+        updates > 0 && self.field.text().as_deref() == Some("messages")
     }
-);
+}
+
+impl<'a> Usual<'a> {
+    pub(super) fn read(body: &'a str) -> Option<Self> {
+        let usual: Self = serde_json::from_str(body).ok()?;
+        let ours = usual.object.text().as_deref() == Some("whatsapp_business_account");
+        let mut changes = usual.entry.iter().flat_map(|entry| &entry.changes);
+        (ours && changes.all(UsualChange::is_usual)).then_some(usual)
+    }
+}
+
 wire!(Metadata { phone_number_id });
 wire!(
     /// Found by `wa_id` or `user_id`, never by its place in the array (§2.1).
