@@ -25,8 +25,10 @@ pub(super) struct Outcome {
     /// Microseconds.
     pub(super) latencies: Histogram<u64>,
     pub(super) took: Duration,
-    /// Answers other than 200.
+    /// Answers other than 200; 503 is not among them where it is answered by sending again.
     pub(super) refused: u64,
+    /// Answers 503 to requests that were then sent again.
+    pub(super) repeated: u64,
 }
 
 struct Connection {
@@ -78,7 +80,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+#[derive(Default)]
+struct Counts {
+    refused: u64,
+    repeated: u64,
+}
+
 /// Every connection sends its next request as soon as the last one is answered: the highest rate.
+/// What is answered 503 is sent again, as Meta does.
 pub(super) async fn closed_loop(port: u16, requests: Vec<Vec<u8>>) -> Result<Outcome> {
     let requests = Arc::new(requests);
     let next = Arc::new(AtomicUsize::new(0));
@@ -91,14 +100,20 @@ pub(super) async fn closed_loop(port: u16, requests: Vec<Vec<u8>>) -> Result<Out
     for mut connection in connections {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         workers.spawn(async move {
-            let (mut latencies, mut refused) = (histogram(), 0);
+            let (mut latencies, mut counts) = (histogram(), Counts::default());
             while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let sent = Instant::now();
-                let status = connection.exchange(request).await?;
-                latencies.saturating_record(micros(sent.elapsed()));
-                refused += u64::from(status != 200);
+                let status = loop {
+                    let sent = Instant::now();
+                    let status = connection.exchange(request).await?;
+                    latencies.saturating_record(micros(sent.elapsed()));
+                    match status {
+                        503 => counts.repeated += 1,
+                        _ => break status,
+                    }
+                };
+                counts.refused += u64::from(status != 200);
             }
-            anyhow::Ok((latencies, refused))
+            anyhow::Ok((latencies, counts))
         });
     }
     collect(workers, started).await
@@ -115,13 +130,13 @@ pub(super) async fn open_loop(port: u16, requests: Vec<Vec<u8>>, interval: Durat
         let mut connection = Connection::open(port).await?;
         queues.push(queue);
         workers.spawn(async move {
-            let (mut latencies, mut refused) = (histogram(), 0);
+            let (mut latencies, mut counts) = (histogram(), Counts::default());
             while let Some((at, request)) = due.recv().await {
                 let status = connection.exchange(&request).await?;
                 latencies.saturating_record(micros(at.elapsed()));
-                refused += u64::from(status != 200);
+                counts.refused += u64::from(status != 200);
             }
-            anyhow::Ok((latencies, refused))
+            anyhow::Ok((latencies, counts))
         });
     }
     let started = Instant::now();
@@ -140,12 +155,16 @@ pub(super) async fn open_loop(port: u16, requests: Vec<Vec<u8>>, interval: Durat
     outcome
 }
 
-async fn collect(mut workers: JoinSet<Result<(Histogram<u64>, u64)>>, started: Instant) -> Result<Outcome> {
-    let mut outcome = Outcome { latencies: histogram(), took: Duration::ZERO, refused: 0 };
+async fn collect(
+    mut workers: JoinSet<Result<(Histogram<u64>, Counts)>>,
+    started: Instant,
+) -> Result<Outcome> {
+    let mut outcome = Outcome { latencies: histogram(), took: Duration::ZERO, refused: 0, repeated: 0 };
     while let Some(worker) = workers.join_next().await {
-        let (latencies, refused) = worker??;
+        let (latencies, counts) = worker??;
         outcome.latencies.add(&latencies)?;
-        outcome.refused += refused;
+        outcome.refused += counts.refused;
+        outcome.repeated += counts.repeated;
     }
     outcome.took = started.elapsed();
     Ok(outcome)
