@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::{
     Client, HeaderMap,
     header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
-    jetstream::{
-        self, ErrorCode,
-        context::{PublishError, PublishErrorKind},
-        message::PublishMessage,
-        stream::Stream,
-    },
+    jetstream::{self, ErrorCode, context::PublishErrorKind, message::PublishMessage, stream::Stream},
 };
 use bytes::Bytes;
 use domain::{ConversationKey, Millis, Seq};
@@ -214,7 +209,7 @@ impl Log {
             match timeout_at(deadline, attempt).await {
                 Err(_) => return Err(Error::Deadline),
                 Ok(Some(Ok(ack))) => return Ok(Published::Stored(ack.sequence)),
-                Ok(Some(Err(error))) => match verdict(&error) {
+                Ok(Some(Err(error))) => match verdict(error.kind(), std::error::Error::source(&error)) {
                     Verdict::WrongLast(seq) => return Ok(Published::WrongLast(seq)),
                     Verdict::Refused(why) => return Err(Error::Refused(why)),
                     Verdict::Again => {
@@ -269,6 +264,7 @@ enum Published {
     WrongLast(Seq),
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// Stored, at this position: error 10071 is given for a committed message only.
     WrongLast(Seq),
@@ -286,9 +282,8 @@ const FINAL: [ErrorCode; 6] = [
     ErrorCode::MESSAGE_SCHEDULES_ROLLUP_INVALID,
 ];
 
-fn verdict(error: &PublishError) -> Verdict {
-    let source = std::error::Error::source(error);
-    match error.kind() {
+fn verdict(kind: PublishErrorKind, source: Option<&(dyn std::error::Error + 'static)>) -> Verdict {
+    match kind {
         PublishErrorKind::WrongLastSequence => {
             Verdict::WrongLast(wrong_last(&source.map(ToString::to_string).unwrap_or_default()))
         }
@@ -321,8 +316,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_position_is_read_out_of_error_10071() {
-        assert_eq!(wrong_last("wrong last sequence: 17 (code 400, error code 10071)"), 17);
+    fn only_10071_means_stored_and_only_a_bad_message_is_refused() {
+        let answer = |code: u64, kind: PublishErrorKind, text: &str| {
+            let json = serde_json::json!({"code": 400, "err_code": code, "description": text});
+            let error: jetstream::Error = serde_json::from_value(json).unwrap();
+            verdict(kind, Some(&error))
+        };
+        let stored = answer(10071, PublishErrorKind::WrongLastSequence, "wrong last sequence: 17");
+        assert_eq!(stored, Verdict::WrongLast(17));
+        for (code, text) in [
+            (10164, "wrong last sequence"),
+            (10158, "duplicate message id is in process"),
+            (10077, "maximum messages per subject exceeded"),
+            (10008, "JetStream system temporarily unavailable"),
+            (10023, "insufficient resources"),
+        ] {
+            assert_eq!(answer(code, PublishErrorKind::Other, text), Verdict::Again, "{code}");
+        }
+        for code in [10054, 10189, 10190] {
+            assert!(matches!(answer(code, PublishErrorKind::Other, "no"), Verdict::Refused(_)), "{code}");
+        }
+        assert_eq!(verdict(PublishErrorKind::StreamNotFound, None), Verdict::Again);
+        assert_eq!(verdict(PublishErrorKind::TimedOut, None), Verdict::Again);
         assert_eq!(wrong_last("something else"), 0);
     }
 }

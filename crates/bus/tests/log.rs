@@ -167,3 +167,48 @@ async fn a_log_that_cannot_hold_its_horizon_is_refused() {
     let refused = bus::connect(&config).await.unwrap_err().to_string();
     assert!(refused.contains("LOG_MEMORY_MIB"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_timer_that_fired_is_not_set_again() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let set = async |at| log.schedule(&key(1), "1-0", at, "fired".into()).await.unwrap();
+    set(now + 60_000).await;
+    // Replaces the first: it fires once, now.
+    set(now).await;
+    let fires_as = subjects::fact(&key(1), Kind::Timer, "1-0");
+    let mut facts = Box::pin(log.tail(vec![fires_as.clone()], 1));
+    let fired = tokio::time::timeout(Duration::from_secs(20), facts.next()).await.unwrap().unwrap();
+    assert_eq!(fired.payload, "fired");
+    set(now).await;
+    // A later timer has fired, an earlier one would have.
+    log.schedule(&key(1), "2-0", now, "later".into()).await.unwrap();
+    let mut later = Box::pin(log.tail(vec![subjects::fact(&key(1), Kind::Timer, "2-0")], 1));
+    tokio::time::timeout(Duration::from_secs(20), later.next()).await.unwrap().unwrap();
+    assert_eq!(log.read(vec![fires_as], 1, u64::MAX, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_conversation_idle_beyond_the_horizon_goes_on_from_its_last_decision() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let Chained::Appended(seq) = log.append_decision(&key(1), 0, "old".into()).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(log.head(&key(1)).await.unwrap().unwrap().seq, seq);
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let history = context.get_stream("HISTORY").await.unwrap();
+    while history.get_info().await.unwrap().state.messages == 0 {
+        tokio::task::yield_now().await;
+    }
+    context.get_stream("CONVERSATIONS").await.unwrap().purge().await.unwrap();
+    let head = log.head(&key(1)).await.unwrap().unwrap();
+    assert_eq!((head.seq, &head.payload[..]), (0, &b"old"[..]));
+    assert_eq!(head.address.unwrap().key, key(1));
+    assert!(matches!(
+        log.append_decision(&key(1), head.seq, "new".into()).await.unwrap(),
+        Chained::Appended(_)
+    ));
+    assert!(log.head(&key(2)).await.unwrap().is_none());
+}
