@@ -58,8 +58,9 @@ impl Handler for Following {
             entry.address.as_ref().ok_or_else(|| Failure::never("the subject is not a conversation's"))?;
         let stored = StoredDecision::decode(entry.payload.clone()).map_err(Failure::never)?;
         self.followers.decided(address.key, entry.seq, Followed::of(&stored.decision.state));
-        let to_the_rep =
-            |output: &Output| matches!(output, Output::Call(Call::Open { .. } | Call::Forward { .. }));
+        let to_the_rep = |output: &Output| {
+            matches!(output, Output::Follow { .. } | Output::Call(Call::Open { .. } | Call::Forward { .. }))
+        };
         if stored.decision.outputs.iter().any(to_the_rep) {
             self.followers.forwarded(&address.key, &entry.trace);
         }

@@ -49,8 +49,10 @@ impl Trouble {
     pub fn each_once() -> Vec<Self> {
         let mut all = Vec::new();
         for (n, service) in SERVICES.into_iter().enumerate() {
-            all.push(Self::Kill { service, replica: n % 2 });
-            all.push(Self::Pause { service, replica: (n + 1) % 2, seconds: 10 });
+            // Webhooks go to the first replica of ingress; the others share their work.
+            let [kill, pause] = if service == "ingress" { [0, 0] } else { [n % 2, (n + 1) % 2] };
+            all.push(Self::Kill { service, replica: kill });
+            all.push(Self::Pause { service, replica: pause, seconds: 10 });
         }
         all.extend([Self::KillNats { down_ms: 500 }, Self::KillValkey { down_ms: 1000 }, Self::EmptyValkey]);
         all
