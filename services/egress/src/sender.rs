@@ -1,21 +1,18 @@
 //! Sends to WhatsApp: performs what [`crate::ledger`] says.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+mod receipts;
+
+use std::{collections::HashSet, sync::Mutex, time::Duration};
 
 use bus::{Entry, Failure, Lease, Log};
 use bytes::Bytes;
 use domain::{
     ConversationKey, Millis, PhoneNumberId, SendId, Seq, Wamid,
     message::split_text,
-    session::{Conversation, Output, Send},
+    session::{Conversation, Send},
 };
 use futures::StreamExt as _;
 use proto::{
-    StoredDecision,
     subjects::{self, Kind, SendPhase, SendRef},
     v1::{self, entry::Body},
 };
@@ -24,6 +21,8 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use whatsapp::client::{MAX_TEXT_CHARS, Recipient, SendError, Text};
+
+pub(crate) use receipts::status_in;
 
 use crate::{
     gate::{Gates, Scope},
@@ -35,8 +34,6 @@ use crate::{
 const EXCERPT_CHARS: usize = 60;
 /// Before asking again whether WhatsApp takes messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Duplicates remembered so that each counts once, although every message has several statuses.
-const REMEMBERED_DUPLICATES: usize = 1024;
 
 pub(crate) struct Sender {
     log: Log,
@@ -227,7 +224,9 @@ impl Sender {
         let started = Instant::now();
         let opaque = reference.to_opaque_in(job.key);
         let text = Text { to: job.to, body: text, quotes: None, opaque: &opaque };
-        let answer = self.whatsapp.send_text(&job.state.number, job.token, text).await;
+        let span =
+            tracing::info_span!("whatsapp", otel.name = "whatsapp: send message", otel.kind = "client");
+        let answer = self.whatsapp.send_text(&job.state.number, job.token, text).instrument(span).await;
         self.metrics.posted(started.elapsed());
         if let Err(error) = &answer {
             tracing::warn!(
@@ -325,80 +324,6 @@ impl Sender {
         Err(Failure::soon("in doubt"))
     }
 
-    /// A status of one of our sends. Doubts are settled where they are waited for; here only what
-    /// was accepted and then failed becomes a fact, and duplicates are counted.
-    pub(crate) async fn status(
-        &self,
-        key: &ConversationKey,
-        status: &v1::WhatsAppStatus,
-    ) -> Result<(), Failure> {
-        let Some(told) = status.reference.as_deref().and_then(SendRef::from_opaque) else { return Ok(()) };
-        match status.status.as_str() {
-            "failed" => self.failed(key, told, status).await,
-            "delivered" => {
-                let last = self.last_record(key, told.send).await?;
-                if ledger::shows_duplicate(told.attempt, last.as_ref()) && self.count_once(told) {
-                    self.metrics.visible_duplicate();
-                    tracing::warn!({ fields::SEND } = %told.send, "a customer may have seen a message twice");
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn failed(
-        &self,
-        key: &ConversationKey,
-        told: SendRef,
-        status: &v1::WhatsAppStatus,
-    ) -> Result<(), Failure> {
-        let last = self.last_record(key, told.send).await?;
-        let other = last.as_ref().and_then(|last| {
-            [last.attempt.doubtful, Some(last.attempt.number)]
-                .into_iter()
-                .flatten()
-                .find(|n| *n != told.attempt)
-        });
-        let other_seen = match other {
-            None => false,
-            Some(attempt) => {
-                let other = self.status_of(key, SendRef { send: told.send, attempt }).await?;
-                other.is_some_and(|entry| {
-                    status_in(entry.payload).is_some_and(|status| status.status != "failed")
-                })
-            }
-        };
-        if !ledger::failure_counts(told.attempt, last.as_ref(), other_seen) {
-            return Ok(());
-        }
-        let code = status.problems.first().map_or(0, |problem| problem.code);
-        let text = match &last {
-            Some(last) => self.text_of(last.attempt.decision, told.send).await?,
-            None => String::new(),
-        };
-        self.metrics.sent("failed_later");
-        self.tell(key, told.send, ledger::undeliverable(code), &text).await
-    }
-
-    /// The words that a decision sent under this id; empty when the log has forgotten them.
-    async fn text_of(&self, decision: Seq, id: SendId) -> Result<String, Failure> {
-        let Some(entry) = self.log.get(decision).await? else { return Ok(String::new()) };
-        let Ok(stored) = StoredDecision::decode(entry.payload) else { return Ok(String::new()) };
-        let parts = stored.decision.outputs.iter().flat_map(|output| match output {
-            Output::Send(send) => {
-                let parts = split_text(&send.text, MAX_TEXT_CHARS);
-                (0..).zip(parts).map(|(index, part)| (ledger::part_id(send.id, index), part)).collect()
-            }
-            Output::Ask(_)
-            | Output::Follow { .. }
-            | Output::Unfollow { .. }
-            | Output::Call(_)
-            | Output::Timer { .. } => Vec::new(),
-        });
-        Ok(parts.into_iter().find(|(part, _)| *part == id).map(|(_, text)| text).unwrap_or_default())
-    }
-
     /// The fact that a send did not reach the customer. One a send, whoever finds it out first.
     async fn tell(
         &self,
@@ -425,14 +350,6 @@ impl Sender {
 
     async fn status_of(&self, key: &ConversationKey, reference: SendRef) -> Result<Option<Entry>, Failure> {
         Ok(self.log.last(&subjects::statuses_of(key, reference)).await?)
-    }
-
-    fn count_once(&self, reference: SendRef) -> bool {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.len() >= REMEMBERED_DUPLICATES {
-            counted.clear();
-        }
-        counted.insert(reference)
     }
 }
 
@@ -461,24 +378,6 @@ const fn word(outcome: &Outcome) -> &'static str {
         Outcome::NotSent => "not_sent",
         Outcome::Refused { .. } => "refused",
         Outcome::InDoubt => "in_doubt",
-    }
-}
-
-pub(crate) fn status_in(payload: Bytes) -> Option<v1::WhatsAppStatus> {
-    match proto::decode(payload).ok()? {
-        Body::WhatsappStatus(status) => Some(status),
-        Body::WhatsappMessage(_)
-        | Body::AssistantAnswer(_)
-        | Body::ThreadFollowed(_)
-        | Body::CallResult(_)
-        | Body::SalesforceEvent(_)
-        | Body::Undelivered(_)
-        | Body::TimerFired(_)
-        | Body::OperatorCommand(_)
-        | Body::Decision(_)
-        | Body::SendIntent(_)
-        | Body::SendOutcome(_)
-        | Body::AccountEvent(_) => None,
     }
 }
 
