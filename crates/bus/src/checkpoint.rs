@@ -30,6 +30,9 @@ pub(crate) struct Checkpoint {
     /// What of that is not finished.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) open: BTreeSet<Seq>,
+    /// Parked entries that are being tried.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) probing: BTreeSet<Seq>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) strikes: BTreeMap<Seq, u32>,
     /// The suspect that runs at the moment.
@@ -57,10 +60,15 @@ pub(crate) struct Cursor {
     open: BTreeSet<Seq>,
     /// Of the open ones: received by us.
     in_hand: BTreeSet<Seq>,
+    probing: BTreeSet<Seq>,
     strikes: BTreeMap<Seq, u32>,
     alone: Option<Seq>,
+    /// Parked by the owner before, which could not write that down any more; not read yet.
+    parked_ahead: BTreeSet<Seq>,
     /// The owner before vanished; it may have received entries up to here.
     doubtful: Seq,
+    /// What was received up to here stands in the checkpoint that is stored.
+    recorded: Seq,
     last: Seq,
     dirty: bool,
 }
@@ -69,10 +77,10 @@ impl Cursor {
     /// Goes on where a checkpoint ends. `end`: the log's last entry, which is as far as the owner
     /// before can have come.
     pub(crate) fn resume(checkpoint: Checkpoint, me: &str, end: Seq) -> Self {
-        let Checkpoint { owner, through, open, mut strikes, alone, .. } = checkpoint;
+        let Checkpoint { owner, through, open, probing, mut strikes, alone, .. } = checkpoint;
         let vanished = owner.as_deref().is_some_and(|owner| owner != me);
         if vanished {
-            for seq in &open {
+            for seq in open.union(&probing) {
                 let count = strikes.entry(*seq).or_default();
                 // What only stood open beside the one that ran is suspected, not blamed.
                 if alone == Some(*seq) || *count < ALONE {
@@ -80,9 +88,9 @@ impl Cursor {
                 }
             }
         }
-        strikes.retain(|seq, _| open.contains(seq));
         let last = open.first().map_or(through, |first| first - 1);
-        Self { through, open, strikes, last, doubtful: if vanished { end } else { 0 }, ..Self::default() }
+        let doubtful = if vanished { end } else { 0 };
+        Self { through, open, strikes, last, doubtful, recorded: through, ..Self::default() }
     }
 
     /// Where reading goes on.
@@ -100,10 +108,27 @@ impl Cursor {
         self.last = self.last.max(seq);
         if seq > self.through {
             self.through = seq;
-            self.open.insert(seq);
             self.dirty = true;
+            if !self.parked_ahead.remove(&seq) {
+                self.open.insert(seq);
+            }
         }
         self.open.contains(&seq) && self.in_hand.insert(seq)
+    }
+
+    /// An entry turns out to be parked already: the lanes take it from there, once.
+    pub(crate) fn is_parked(&mut self, seq: Seq) {
+        if seq > self.through {
+            self.parked_ahead.insert(seq);
+        } else if self.open.remove(&seq) {
+            self.dirty = true;
+        }
+    }
+
+    /// A parked entry is about to be tried.
+    pub(crate) fn probe(&mut self, seq: Seq) {
+        self.probing.insert(seq);
+        self.dirty = true;
     }
 
     /// How to work on an entry that was received.
@@ -111,9 +136,13 @@ impl Cursor {
         match self.strikes.get(&seq) {
             Some(strikes) if *strikes >= ALONE + DEADLY => Care::Dead,
             Some(strikes) if *strikes >= ALONE => Care::Alone,
-            Some(_) | None if seq <= self.doubtful => Care::Recorded,
+            Some(_) | None if seq <= self.doubtful && self.is_unrecorded(seq) => Care::Recorded,
             Some(_) | None => Care::None,
         }
+    }
+
+    fn is_unrecorded(&self, seq: Seq) -> bool {
+        seq > self.recorded || self.probing.contains(&seq)
     }
 
     /// To be stored before the suspect runs.
@@ -124,15 +153,18 @@ impl Cursor {
 
     pub(crate) fn finished(&mut self, seq: Seq) {
         self.in_hand.remove(&seq);
-        if self.open.remove(&seq) {
-            self.strikes.remove(&seq);
-            self.dirty = true;
-        }
+        self.dirty |= self.open.remove(&seq);
         self.ran(seq);
     }
 
-    /// The suspect did not take the process down, whatever else became of it.
+    /// It did not take the process down, whatever else became of it.
     pub(crate) fn ran(&mut self, seq: Seq) {
+        self.dirty |= self.probing.remove(&seq) | self.strikes.remove(&seq).is_some();
+        self.not_alone(seq);
+    }
+
+    /// It could not be started.
+    pub(crate) fn not_alone(&mut self, seq: Seq) {
         if self.alone == Some(seq) {
             self.alone = None;
             self.dirty = true;
@@ -145,6 +177,7 @@ impl Cursor {
 
     pub(crate) fn stored(&mut self) {
         self.dirty = false;
+        self.recorded = self.through;
     }
 
     /// `owner`: none when it is the last word before a hand-over.
@@ -153,12 +186,12 @@ impl Cursor {
         // gone from the log.
         let open: BTreeSet<Seq> =
             self.open.iter().copied().filter(|seq| *seq > self.last || self.in_hand.contains(seq)).collect();
-        let strikes = self.strikes.iter().map(|(seq, n)| (*seq, *n)).filter(|(seq, _)| open.contains(seq));
         Checkpoint {
             epoch,
             owner: owner.map(str::to_owned),
             through: self.through,
-            strikes: strikes.collect(),
+            probing: self.probing.clone(),
+            strikes: self.strikes.clone(),
             alone: self.alone,
             open,
         }
@@ -201,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn what_its_owner_parked_before_it_vanished_is_not_read_again() {
+        let mut cursor = Cursor::resume(vanished(14, &[11, 13]), "me", 20);
+        [13, 15].into_iter().for_each(|seq| cursor.is_parked(seq));
+        let received = [11, 13, 14, 15, 16].map(|seq| cursor.received(seq));
+        assert_eq!(received, [true, false, false, false, true]);
+        let stored = cursor.checkpoint(2, Some("me"));
+        assert_eq!((stored.through, stored.open), (16, [11, 16].into()));
+    }
+
+    #[test]
     fn neither_a_hand_over_nor_a_lost_connection_strikes() {
         let mut handed_over = vanished(14, &[11]);
         handed_over.owner = None;
@@ -226,6 +269,28 @@ mod tests {
         };
         assert_eq!(deaths, u64::from(ALONE + DEADLY));
         assert_eq!(cursor.care(12), Care::Alone, "it was there each time, but never ran");
+    }
+
+    #[test]
+    fn what_may_have_killed_its_owner_is_written_down_before_it_runs() {
+        let mut cursor = Cursor::resume(vanished(14, &[11]), "me", 20);
+        assert!([11, 15, 21].into_iter().all(|seq| cursor.received(seq)));
+        assert_eq!([11, 15, 21].map(|seq| cursor.care(seq)), [Care::None, Care::Recorded, Care::None]);
+        cursor.stored();
+        assert_eq!(cursor.care(15), Care::None);
+    }
+
+    #[test]
+    fn a_parked_entry_is_found_out_like_any_other() {
+        let mut cursor = Cursor::resume(Checkpoint::default(), "a", 20);
+        for owner in ["b", "c"] {
+            cursor.probe(7);
+            cursor = Cursor::resume(cursor.checkpoint(1, Some("before")), owner, 20);
+        }
+        assert_eq!(cursor.care(7), Care::Alone);
+        cursor.probe(7);
+        cursor.ran(7);
+        assert_eq!(cursor.checkpoint(1, None).strikes, [].into());
     }
 
     proptest! {

@@ -32,6 +32,11 @@ pub struct Config {
     /// How long to wait for the broker at start-up.
     #[arg(long, env = "NATS_PATIENCE", default_value = "60s", value_parser = humantime::parse_duration)]
     pub nats_patience: Duration,
+    /// Monitoring addresses of the brokers (`host:port`, several separated by commas). With them,
+    /// start-up checks that the brokers sync to disk before they acknowledge (`sync_interval:
+    /// always`), which no client can ask over NATS itself. Set it in production.
+    #[arg(long, env = "NATS_MONITORING", value_delimiter = ',')]
+    pub nats_monitoring: Vec<String>,
     /// For control runs of the fault test only: switches safeguards off (`append-once`,
     /// `decision-chain`, `lease`, `send-ledger`), so that the checker can show that it notices.
     #[arg(long, env = "BATON_UNSAFE_DISABLE", value_delimiter = ',', hide = true)]
@@ -48,6 +53,7 @@ impl Config {
             log_rate: 10,
             log_memory_mib: 4096,
             nats_patience: Duration::from_secs(60),
+            nats_monitoring: Vec::new(),
             unsafe_disable: Vec::new(),
         }
     }

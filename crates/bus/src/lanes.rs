@@ -41,7 +41,7 @@ struct Lane<E> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UnderWay {
     Fresh,
-    Parked,
+    Parked(Seq),
 }
 
 /// What a lane does next.
@@ -50,6 +50,14 @@ pub(crate) enum Job<E> {
     Fresh(Seq, E),
     /// Only its position is kept: it is read again when it is its turn, not before the pause.
     Parked(Seq, Duration),
+}
+
+impl<E> Job<E> {
+    pub(crate) fn seq(&self) -> Seq {
+        match self {
+            Self::Fresh(seq, _) | Self::Parked(seq, _) => *seq,
+        }
+    }
 }
 
 impl<E> Default for Lanes<E> {
@@ -120,9 +128,10 @@ impl<E: Clone> Lanes<E> {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.in_line = false;
             if let (None, Some(seq)) = (lane.under_way, lane.parked.front()) {
-                lane.under_way = Some(UnderWay::Parked);
+                let seq = *seq;
+                lane.under_way = Some(UnderWay::Parked(seq));
                 self.probing += 1;
-                return Some((key, Job::Parked(*seq, lane.pause)));
+                return Some((key, Job::Parked(seq, lane.pause)));
             }
         }
         None
@@ -134,8 +143,8 @@ impl<E: Clone> Lanes<E> {
         lane.pause = Duration::ZERO;
         match lane.under_way.take() {
             Some(UnderWay::Fresh) => drop(lane.queue.pop_front()),
-            Some(UnderWay::Parked) => {
-                lane.parked.pop_front();
+            Some(UnderWay::Parked(seq)) => {
+                lane.parked.retain(|parked| *parked != seq);
                 self.probing -= 1;
                 if !lane.parked.is_empty() {
                     lane.in_line = true;
@@ -153,7 +162,7 @@ impl<E: Clone> Lanes<E> {
         lane.pause = pause;
         match lane.under_way.take() {
             Some(UnderWay::Fresh) => lane.take_waiting(),
-            Some(UnderWay::Parked) => {
+            Some(UnderWay::Parked(_)) => {
                 self.probing -= 1;
                 self.line_up(key);
                 Vec::new()
@@ -233,6 +242,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         /// Whatever arrives, finishes or gets stuck: in every lane one job at a time, in order,
         /// each once, and all in the end.
         #[test]
@@ -246,10 +256,10 @@ mod tests {
             let mut under_way: Vec<(ConversationKey, Seq)> = Vec::new();
             let settle = |lanes: &mut Lanes<Seq>, key, under_way: &mut Vec<_>| {
                 if let Some(job) = lanes.start(key) {
-                    under_way.push((key, match job { Job::Fresh(seq, _) | Job::Parked(seq, _) => seq }));
+                    under_way.push((key, job.seq()));
                 }
                 while let Some((key, job)) = lanes.next_probe() {
-                    under_way.push((key, match job { Job::Fresh(seq, _) | Job::Parked(seq, _) => seq }));
+                    under_way.push((key, job.seq()));
                 }
             };
             for (what, n, index) in steps {

@@ -14,6 +14,7 @@ mod partition;
 mod read;
 mod reader;
 mod streams;
+mod sync;
 
 pub use config::Config;
 pub use entry::Entry;
@@ -24,6 +25,7 @@ pub use reader::{Handler, Reader, ReaderOptions};
 
 /// Connects, and makes sure that the streams are there and safe.
 pub async fn connect(config: &Config) -> Result<Log, Error> {
+    sync::require(&config.nats_monitoring).await?;
     let connection = config::connect(config).await?;
     streams::ensure(&connection.context, config).await?;
     Log::new(connection, config).await

@@ -26,7 +26,7 @@ use crate::{
 const EXPECTED_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 const FIRST_PAUSE_MS: u64 = 20;
-const LONGEST_PAUSE_MS: u64 = 1_000;
+const LONGEST_PAUSE_MS: u64 = 500;
 /// People are told when an append takes longer.
 const WORRY: Duration = Duration::from_secs(5);
 

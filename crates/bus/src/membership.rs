@@ -49,6 +49,9 @@ pub(crate) struct Claim {
 pub(crate) struct Observer {
     me: String,
     ttl: Duration,
+    /// Our own, never repeated: a member that was taken for dead and comes back must not be mistaken
+    /// for the one that did not move.
+    beat: u64,
     /// Beat, since when it has not changed, since when the member is known.
     seen: HashMap<String, (u64, Instant, Instant)>,
     looked: Option<Instant>,
@@ -83,7 +86,7 @@ pub(crate) struct Holdings {
 
 impl Observer {
     pub(crate) fn new(me: String, ttl: Duration) -> Self {
-        Self { me, ttl, seen: HashMap::new(), looked: None }
+        Self { me, ttl, beat: 0, seen: HashMap::new(), looked: None }
     }
 
     pub(crate) fn plan(&mut self, table: &Table, mine: &Holdings, now: Instant) -> Plan {
@@ -91,7 +94,8 @@ impl Observer {
         let mut next = table.clone();
         next.members.retain(|member, _| live.contains(member));
         let before = table.members.get(&self.me);
-        let me = Member { beat: before.map_or(0, |me| me.beat.wrapping_add(1)), leaving: mine.leaving };
+        self.beat += 1;
+        let me = Member { beat: self.beat, leaving: mine.leaving };
         let changed = before.is_none_or(|before| before.leaving != me.leaving);
         next.members.insert(self.me.clone(), me);
         next.epoch = next.epoch.max(mine.newest);
@@ -371,6 +375,22 @@ mod tests {
         (0..4).for_each(|_| world.round(Duration::from_millis(500)));
         assert!(!world.table.members.contains_key("m1"));
         assert!(world.members[0].mine.held.len() == usize::from(domain::PARTITIONS));
+    }
+
+    #[test]
+    fn whoever_was_taken_for_dead_and_comes_back_is_alive() {
+        let mut world = World::new(2);
+        (0..20).for_each(|_| world.round(Duration::from_millis(500)));
+        world.members[1].down = true;
+        for _ in 0..9 {
+            world.now += Duration::from_millis(500);
+            world.act(0);
+        }
+        assert!(!world.table.members.contains_key("m1"));
+        world.members[1].down = false;
+        world.act(1);
+        world.act(0);
+        assert!(world.table.members.contains_key("m1"), "its beat is not the one it had when it was gone");
     }
 
     proptest! {

@@ -48,9 +48,11 @@ pub(crate) struct Worker<H> {
     revision: u64,
     lanes: Lanes<Entry>,
     /// Not started before a checkpoint names them.
-    unrecorded: Vec<(ConversationKey, Entry)>,
+    unrecorded: Vec<(ConversationKey, Job<Entry>)>,
     /// To be run alone, one after the other.
-    suspects: VecDeque<(ConversationKey, Entry)>,
+    suspects: VecDeque<(ConversationKey, Job<Entry>)>,
+    /// When the next checkpoint is due.
+    every: Interval,
     tasks: TaskTracker,
     running: usize,
     /// Unbounded, but an attempt says one word, and the attempts are bounded by the window.
@@ -61,8 +63,7 @@ pub(crate) struct Worker<H> {
 
 struct Finished {
     key: ConversationKey,
-    /// None for a parked entry: the cursor is past it.
-    seq: Option<Seq>,
+    seq: Seq,
     how: How,
 }
 
@@ -92,6 +93,8 @@ impl<H: Handler> Worker<H> {
     ) -> Self {
         let (done, finished) = mpsc::unbounded_channel();
         let cut = lease.lost.child_token();
+        let mut every = tokio::time::interval(CHECKPOINT_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             beside: Beside::new(shared.log.clone(), &shared.world, partition, lease.lost.clone()),
             shared,
@@ -104,6 +107,7 @@ impl<H: Handler> Worker<H> {
             lanes: Lanes::default(),
             unrecorded: Vec::new(),
             suspects: VecDeque::new(),
+            every,
             tasks: TaskTracker::new(),
             running: 0,
             done,
@@ -136,8 +140,6 @@ impl<H: Handler> Worker<H> {
         self.take_over().await;
         let mut generation = self.shared.log.generation.clone();
         let mut messages: Option<pull::Stream> = None;
-        let mut every = tokio::time::interval(CHECKPOINT_EVERY);
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expected = 0;
         let mut reopen_at = Instant::now();
         while !self.release.is_cancelled() {
@@ -158,7 +160,7 @@ impl<H: Handler> Worker<H> {
             tokio::select! {
                 biased;
                 () = self.release.cancelled() => break,
-                _ = every.tick() => self.tick().await?,
+                _ = self.every.tick() => self.tick().await?,
                 // What was under way on the old connection is gone.
                 _ = generation.changed() => messages = None,
                 Some(finished) = self.finished.recv() => self.settle(finished).await?,
@@ -168,7 +170,7 @@ impl<H: Handler> Worker<H> {
                     match delivered {
                         Some((entry, count)) if count == expected => {
                             expected += 1;
-                            self.receive(entry, &mut every).await?;
+                            self.receive(entry).await?;
                         }
                         // An error, or a gap: something was dropped on the way. Read again from
                         // where we are.
@@ -272,6 +274,7 @@ impl<H: Handler> Worker<H> {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(50..200))).await;
         };
         for (key, seq) in parked {
+            self.cursor.is_parked(seq);
             self.lanes.parked_before(key, seq);
         }
         self.probe();
@@ -283,7 +286,7 @@ impl<H: Handler> Worker<H> {
         self.shared.log.follow(filters, policy).await
     }
 
-    async fn receive(&mut self, entry: Entry, every: &mut Interval) -> Result<(), Ended> {
+    async fn receive(&mut self, entry: Entry) -> Result<(), Ended> {
         let seq = entry.seq;
         if !self.cursor.received(seq) {
             return Ok(());
@@ -295,33 +298,37 @@ impl<H: Handler> Worker<H> {
         };
         let waiting = self.lanes.arrived(key, seq, entry);
         self.park(key, waiting).await?;
-        let waited = !self.unrecorded.is_empty();
         self.start(key);
-        if !waited && !self.unrecorded.is_empty() {
-            // The next checkpoint starts them: soon, but not one by one.
-            every.reset_after(Duration::from_millis(10));
-        }
         Ok(())
     }
 
     /// Starts the lane's next entry, unless one is being worked on.
     fn start(&mut self, key: ConversationKey) {
-        match self.lanes.start(key) {
-            Some(Job::Fresh(seq, entry)) => match self.cursor.care(seq) {
-                Care::None => self.spawn(key, Job::Fresh(seq, entry), None, false),
-                Care::Recorded => self.unrecorded.push((key, entry)),
-                Care::Alone => self.suspects.push_back((key, entry)),
-                Care::Dead => self.spawn(key, Job::Fresh(seq, entry), None, true),
-            },
-            Some(job @ Job::Parked(..)) => self.spawn(key, job, None, false),
-            None => {}
+        if let Some(job) = self.lanes.start(key) {
+            self.begin(key, job);
         }
         self.probe();
     }
 
     fn probe(&mut self) {
         while let Some((key, job)) = self.lanes.next_probe() {
-            self.spawn(key, job, None, false);
+            self.cursor.probe(job.seq());
+            self.begin(key, job);
+        }
+    }
+
+    fn begin(&mut self, key: ConversationKey, job: Job<Entry>) {
+        match self.cursor.care(job.seq()) {
+            Care::None => self.spawn(key, job, None, false),
+            Care::Recorded => {
+                // The next checkpoint starts it: soon, but not each one by itself.
+                if self.unrecorded.is_empty() {
+                    self.every.reset_after(Duration::from_millis(10));
+                }
+                self.unrecorded.push((key, job));
+            }
+            Care::Alone => self.suspects.push_back((key, job)),
+            Care::Dead => self.spawn(key, job, None, true),
         }
     }
 
@@ -342,10 +349,7 @@ impl<H: Handler> Worker<H> {
             condemned,
         };
         let done = self.done.clone();
-        let seq = match &job {
-            Job::Fresh(seq, _) => Some(*seq),
-            Job::Parked(..) => None,
-        };
+        let seq = job.seq();
         self.running += 1;
         self.tasks.spawn(async move {
             let how = attempt.run(key, job).await;
@@ -355,16 +359,12 @@ impl<H: Handler> Worker<H> {
 
     async fn settle(&mut self, Finished { key, seq, how }: Finished) -> Result<(), Ended> {
         self.running -= 1;
-        if let Some(seq) = seq {
-            self.cursor.ran(seq);
-        }
+        self.cursor.ran(seq);
         match how {
             How::Done => {
                 self.lanes.finished(key);
-                if let Some(seq) = seq {
-                    self.cursor.finished(seq);
-                    self.count(self.cursor.pending());
-                }
+                self.cursor.finished(seq);
+                self.count(self.cursor.pending());
             }
             How::Stuck(pause) => {
                 let waiting = self.lanes.stuck(key, pause);
@@ -395,21 +395,22 @@ impl<H: Handler> Worker<H> {
         if !self.checkpoint(false).await? {
             return Ok(());
         }
-        for (key, entry) in std::mem::take(&mut self.unrecorded) {
-            self.spawn(key, Job::Fresh(entry.seq, entry), None, false);
+        for (key, job) in std::mem::take(&mut self.unrecorded) {
+            self.spawn(key, job, None, false);
         }
         // One suspect at a time in the whole process: whatever kills it is found out.
-        let Some((key, entry)) = self.suspects.pop_front() else { return Ok(()) };
+        let Some((key, job)) = self.suspects.pop_front() else { return Ok(()) };
         let permit = Arc::clone(&self.shared.alone).try_acquire_owned().ok();
         if let Some(permit) = permit {
-            self.cursor.run_alone(entry.seq);
+            let seq = job.seq();
+            self.cursor.run_alone(seq);
             if self.checkpoint(false).await? {
-                self.spawn(key, Job::Fresh(entry.seq, entry), Some(permit), false);
+                self.spawn(key, job, Some(permit), false);
                 return Ok(());
             }
-            self.cursor.ran(entry.seq);
+            self.cursor.not_alone(seq);
         }
-        self.suspects.push_front((key, entry));
+        self.suspects.push_front((key, job));
         Ok(())
     }
 
@@ -453,11 +454,9 @@ impl<H: Handler> Worker<H> {
         let deadline = Instant::now() + self.shared.options.drain;
         while self.running > 0 {
             match tokio::time::timeout_at(deadline, self.finished.recv()).await {
-                Ok(Some(Finished { seq, how, .. })) => {
+                Ok(Some(finished)) => {
                     self.running -= 1;
-                    if let (Some(seq), How::Done) = (seq, how) {
-                        self.cursor.finished(seq);
-                    }
+                    self.note(&finished);
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -465,10 +464,8 @@ impl<H: Handler> Worker<H> {
                     self.cut.cancel();
                     self.tasks.close();
                     self.tasks.wait().await;
-                    while let Ok(Finished { seq, how, .. }) = self.finished.try_recv() {
-                        if let (Some(seq), How::Done) = (seq, how) {
-                            self.cursor.finished(seq);
-                        }
+                    while let Ok(finished) = self.finished.try_recv() {
+                        self.note(&finished);
                     }
                     break;
                 }
@@ -482,6 +479,13 @@ impl<H: Handler> Worker<H> {
         }
         // The next owner repeats a little, and takes our entries for half-finished.
         Ok(())
+    }
+
+    fn note(&mut self, finished: &Finished) {
+        match finished.how {
+            How::Done => self.cursor.finished(finished.seq),
+            How::Stuck(_) | How::Abandoned => self.cursor.ran(finished.seq),
+        }
     }
 
     fn key(&self) -> String {

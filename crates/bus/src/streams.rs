@@ -4,11 +4,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use async_nats::jetstream::{
-    Context, kv,
+    Context, ErrorCode,
+    context::CreateStreamErrorKind,
     stream::{self, DiscardPolicy, RetentionPolicy, Source, StorageType, SubjectTransform},
 };
 use domain::PARTITIONS;
 use proto::subjects;
+use tokio::time::Instant;
 
 use crate::{Config, Error};
 
@@ -27,28 +29,14 @@ const HISTORY_AGE: Duration = Duration::from_secs(180 * 24 * 3600);
 pub(crate) async fn ensure(context: &Context, config: &Config) -> Result<(), Error> {
     check_budget(config)?;
     let replicas = config.nats_replicas;
-    ensure_stream(context, log(config)).await?;
-    ensure_stream(context, history(replicas)).await?;
-    ensure_stream(context, plain(PARKED, "park.>", Duration::from_secs(30 * 24 * 3600), replicas)).await?;
-    ensure_stream(context, plain(DEAD_LETTERS, "dlq.>", Duration::from_secs(90 * 24 * 3600), replicas))
-        .await?;
+    let until = Instant::now() + config.nats_patience;
+    ensure_stream(context, log(config), until).await?;
+    ensure_stream(context, history(replicas), until).await?;
+    let month = Duration::from_secs(30 * 24 * 3600);
+    ensure_stream(context, plain(PARKED, "park.>", month, replicas), until).await?;
+    ensure_stream(context, plain(DEAD_LETTERS, "dlq.>", month * 3, replicas), until).await?;
     for bucket in [MEMBERSHIP, CHECKPOINTS] {
-        let settings = kv::Config {
-            bucket: bucket.into(),
-            history: 1,
-            num_replicas: replicas,
-            storage: StorageType::File,
-            ..kv::Config::default()
-        };
-        match context.create_key_value(settings).await {
-            Ok(_) => {}
-            Err(e) => {
-                // There already, perhaps with another number of replicas: as good.
-                if context.get_key_value(bucket).await.is_err() {
-                    return Err(Error::Broker { doing: "create a bucket", source: e.into() });
-                }
-            }
-        }
+        ensure_stream(context, bucket_stream(bucket, replicas), until).await?;
     }
     Ok(())
 }
@@ -123,23 +111,57 @@ fn base(name: &str, replicas: usize) -> stream::Config {
     }
 }
 
-async fn ensure_stream(context: &Context, wanted: stream::Config) -> Result<(), Error> {
+/// The stream behind a KV bucket, as the client library would make it (NATS ADR-8). Made by us, so
+/// that it is checked like the others: a bucket that forgets would forget checkpoints.
+fn bucket_stream(bucket: &str, replicas: usize) -> stream::Config {
+    stream::Config {
+        subjects: vec![format!("$KV.{bucket}.>")],
+        max_messages_per_subject: 1,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        // Refuses when full, never forgets.
+        discard: DiscardPolicy::New,
+        ..base(&format!("KV_{bucket}"), replicas)
+    }
+}
+
+/// What no patience mends: the broker understood and said no.
+const FINAL: [ErrorCode; 4] = [
+    ErrorCode::STREAM_INVALID_CONFIG,
+    ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
+    ErrorCode::STREAM_SUBJECT_OVERLAP,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+];
+
+async fn ensure_stream(context: &Context, wanted: stream::Config, until: Instant) -> Result<(), Error> {
     let name = wanted.name.clone();
+    let mut pause = Duration::from_millis(50);
     // During an election the broker says that there is no such stream: creating one that is there
     // is refused, so the order of look and create does not matter.
-    let mut last = None;
-    for pause in [0u64, 100, 300, 1000, 2000] {
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        match context.get_stream(&name).await {
+    loop {
+        let error = match context.get_stream(&name).await {
             Ok(found) => return check(&found.cached_info().config, &wanted),
             Err(_) => match context.create_stream(wanted.clone()).await {
                 Ok(_) => return Ok(()),
-                Err(e) => last = Some(e),
+                Err(error) => error,
             },
+        };
+        if let CreateStreamErrorKind::JetStream(answer) = error.kind()
+            && FINAL.contains(&answer.error_code())
+        {
+            return Err(Error::Unsafe {
+                stream: name,
+                problem: format!("the broker will not make it: {answer}"),
+            });
         }
+        if Instant::now() >= until {
+            return Err(Error::Broker { doing: "create a stream", source: error.into() });
+        }
+        tracing::info!(stream = name, error = %error, "the stream cannot be made yet");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
     }
-    let source = last.map_or_else(|| "no answer".into(), Into::into);
-    Err(Error::Broker { doing: "create a stream", source })
 }
 
 fn check(found: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
@@ -170,6 +192,9 @@ fn check(found: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
     if found.persist_mode.is_some_and(|mode| mode == stream::PersistenceMode::Async) {
         return refuse("persist_mode async acknowledges before it stores".into());
     }
+    if wanted.max_age.is_zero() && !found.max_age.is_zero() {
+        return refuse("it forgets what is old; `nats stream edit --max-age=0`".into());
+    }
     if found.num_replicas < wanted.num_replicas {
         return refuse(format!(
             "it has {} replicas, NATS_REPLICAS asks for {}: `nats stream edit --replicas`",
@@ -178,9 +203,10 @@ fn check(found: &stream::Config, wanted: &stream::Config) -> Result<(), Error> {
     }
     if wanted.name == LOG && found.max_age < wanted.max_age && !found.max_age.is_zero() {
         return refuse(format!(
-            "it keeps entries for {}, LOG_HORIZON asks for {}",
+            "it keeps entries for {}, LOG_HORIZON asks for {1}: `nats stream edit {LOG} --max-age={2}s`",
             humantime::format_duration(found.max_age),
             humantime::format_duration(wanted.max_age),
+            wanted.max_age.as_secs(),
         ));
     }
     if found.subjects != wanted.subjects {

@@ -212,3 +212,52 @@ async fn a_conversation_idle_beyond_the_horizon_goes_on_from_its_last_decision()
     ));
     assert!(log.head(&key(2)).await.unwrap().is_none());
 }
+
+/// Answers like nats-server's monitoring port, once.
+async fn monitoring(sync_always: bool) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio_util::task::TaskTracker::new().spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await.unwrap();
+        let body = format!("{{\"config\": {{\"sync_interval\": 1, \"sync_always\": {sync_always}}}}}");
+        stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).await.unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn brokers_that_acknowledge_before_they_sync_are_refused() {
+    let nats = Nats::start().await.unwrap();
+    let watched = async |address| {
+        bus::connect(&Config { nats_monitoring: vec![address], ..Config::at(&nats.url()) }).await
+    };
+    watched(monitoring(true).await).await.unwrap();
+    let refused = watched(monitoring(false).await).await.unwrap_err().to_string();
+    assert!(refused.contains("sync_interval: always"), "{refused}");
+    let unknown =
+        watched(format!("127.0.0.1:{}", devstack::free_port().unwrap())).await.unwrap_err().to_string();
+    assert!(unknown.contains("NATS_MONITORING"), "{unknown}");
+}
+
+#[tokio::test]
+async fn what_the_broker_cannot_do_is_said_at_once() {
+    let nats = Nats::start().await.unwrap();
+    let three = Config { nats_replicas: 3, ..Config::at(&nats.url()) };
+    let refused = bus::connect(&three).await.unwrap_err().to_string();
+    assert!(refused.contains("CONVERSATIONS") && refused.contains("replicas"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_forgets_is_refused() {
+    let nats = Nats::start().await.unwrap();
+    log(&nats).await;
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let bucket = context.get_stream("KV_BATON_CHECKPOINTS").await.unwrap();
+    let mut forgets = bucket.cached_info().config.clone();
+    forgets.max_age = Duration::from_secs(3600);
+    context.update_stream(forgets).await.unwrap();
+    let refused = bus::connect(&Config::at(&nats.url())).await.unwrap_err().to_string();
+    assert!(refused.contains("forgets"), "{refused}");
+}

@@ -1,4 +1,5 @@
-//! How long a single fault is felt: `cargo run -p bus --example recovery [rounds]`.
+//! How long a single fault is felt: `cargo run -p bus --example recovery [rounds] [cluster]`. With
+//! `cluster` against three brokers and three copies, always the one killed that leads the log.
 //!
 //! Two worker processes read 64 conversations into which an entry goes every 20 ms. For each fault
 //! it prints, in milliseconds from the fault: the first append that succeeded, the last partition
@@ -6,6 +7,8 @@
 //! the conversation that waited longest. Then the broker is killed again and again, and the lateness
 //! of every entry is printed: when it was read, less when it should have been appended.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod brokers;
 
 use std::{
     collections::HashMap,
@@ -15,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use brokers::Brokers;
 use bus::{Config, Entry, Failure, Handler, Lease, Log, ReaderOptions};
 use devstack::Nats;
 use domain::{ConversationKey, Partition};
@@ -59,7 +63,7 @@ struct Seen {
 }
 
 struct World {
-    nats: Nats,
+    brokers: Brokers,
     workers: Vec<Child>,
     seen: Arc<Mutex<Seen>>,
     tasks: TaskTracker,
@@ -67,16 +71,17 @@ struct World {
 }
 
 impl World {
-    async fn start() -> Result<Self> {
-        let nats = Nats::start().await?;
+    async fn start(three: bool) -> Result<Self> {
+        let brokers = Brokers::start(three).await?;
         let mut world = Self {
-            nats,
+            brokers,
             workers: Vec::new(),
             seen: Arc::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        let log = bus::connect(&Config::at(&world.nats.url())).await?;
+        let nats_replicas = world.brokers.replicas();
+        let log = bus::connect(&Config { nats_replicas, ..Config::at(&world.brokers.urls()) }).await?;
         for _ in 0..2 {
             let worker = world.spawn()?;
             world.workers.push(worker);
@@ -92,7 +97,7 @@ impl World {
 
     fn spawn(&self) -> Result<Child> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["worker", &self.nats.url()])
+            .args(["worker", &self.brokers.urls()])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
@@ -191,6 +196,45 @@ fn signal(child: &Child, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// User and system time of a process, in clock ticks of 10 ms.
+fn ticks(process: &str) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let field = |n: usize| fields.get(n).and_then(|text| text.parse::<u64>().ok()).context("no such field");
+    Ok(field(11)? + field(12)?)
+}
+
+struct Idle;
+
+impl Handler for Idle {
+    async fn handle(&self, _entry: &Entry, _lease: &Lease) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+async fn idle() -> Result<()> {
+    const WATCHED: Duration = Duration::from_secs(30);
+    let nats = Nats::start().await?;
+    let tasks = TaskTracker::new();
+    for service in ["one", "two", "three"] {
+        let log = bus::connect(&Config::at(&nats.url())).await?;
+        let reader = log.reader(service, &Kind::FACTS, ReaderOptions::default());
+        tasks.spawn(reader.run(Idle, CancellationToken::new()));
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let broker = nats.pid().context("no broker")?.to_string();
+    let before = (ticks("self")?, ticks(&broker)?);
+    tokio::time::sleep(WATCHED).await;
+    let after = (ticks("self")?, ticks(&broker)?);
+    let share = |ticks: u64| ticks * 1000 / (WATCHED.as_secs() * 100);
+    println!(
+        "three idle services, 192 consumers: {} per mille of a core, the broker {}",
+        share(after.0 - before.0),
+        share(after.1 - before.1)
+    );
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
@@ -203,13 +247,22 @@ async fn main() -> Result<()> {
             .await?;
         return Ok(());
     }
-    let rounds: usize = args.get(1).map_or(Ok(3), |n| n.parse())?;
+    if args.get(1).is_some_and(|arg| arg == "idle") {
+        return idle().await;
+    }
+    let rounds: usize = args.iter().skip(1).find_map(|n| n.parse().ok()).unwrap_or(3);
+    let three = args.iter().any(|arg| arg == "cluster");
     println!("{:<28} {:>10} {:>10} {:>10}   ms after the fault", "fault", "append", "claim", "read");
-    for fault in
-        ["worker killed", "worker paused for 10 s", "broker killed, back at once", "broker down for 2 s"]
-    {
+    for fault in [
+        "worker killed",
+        "worker paused for 10 s",
+        "broker killed, back at once",
+        "broker down for 2 s",
+        "broker stopped for 2 s",
+    ] {
         for _ in 0..rounds {
-            let mut world = World::start().await?;
+            let mut world = World::start(three).await?;
+            world.brokers.aim().await?;
             let at = Instant::now();
             match fault {
                 "worker killed" => world.workers[0].kill().await?,
@@ -219,17 +272,21 @@ async fn main() -> Result<()> {
                     signal(&world.workers[0], "CONT")?;
                 }
                 "broker killed, back at once" => {
-                    world.nats.kill().await?;
-                    world.nats.restart().await?;
+                    world.brokers.kill().await?;
+                    world.brokers.restart().await?;
                 }
                 _ => {
-                    world.nats.kill().await?;
+                    if fault.starts_with("broker stopped") {
+                        world.brokers.stop().await?;
+                    } else {
+                        world.brokers.kill().await?;
+                    }
                     tokio::time::sleep(Duration::from_secs(2)).await;
-                    world.nats.restart().await?;
+                    world.brokers.restart().await?;
                 }
             }
             let paused = fault.starts_with("worker paused");
-            tokio::time::sleep(Duration::from_secs(if paused { 0 } else { 6 })).await;
+            tokio::time::sleep(Duration::from_secs(if paused { 0 } else { 12 })).await;
             let [append, claim, read] = world.measure(at);
             let show = |ms: Option<u128>| ms.map_or("–".into(), |ms| ms.to_string());
             println!("{fault:<28} {:>10} {:>10} {:>10}", show(append), show(claim), show(read));
@@ -237,12 +294,13 @@ async fn main() -> Result<()> {
         }
     }
 
-    let mut world = World::start().await?;
+    let mut world = World::start(three).await?;
     let first = world.seen.lock().expect("no panics while held").appended.len();
     for _ in 0..8 {
-        world.nats.kill().await?;
+        world.brokers.aim_at_next();
+        world.brokers.kill().await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        world.nats.restart().await?;
+        world.brokers.restart().await?;
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     world.calm().await;
