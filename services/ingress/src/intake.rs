@@ -103,23 +103,25 @@ impl Intake {
             Err(ParseError::TooMany) => return Err(RouteError::TooLarge),
         };
         let found = events.len();
-        let ours: Vec<Entry> = events
-            .into_iter()
-            .filter(|event| self.is_ours(event))
-            .map(|event| entries::entry(event, &self.keying))
-            .collect();
+        let mut ours: Vec<Event> = events;
+        ours.retain(|event| self.is_ours(event));
         if ours.len() < found {
             self.metrics.foreign(found - ours.len());
         }
-        if ours.is_empty() {
-            return Ok(Taken::NotOurs);
-        }
         // From here on, not from the head of the request: a slow sender must not use it up.
         let deadline = Instant::now() + self.publish_timeout;
-        match timeout_at(deadline, self.store(ours)).await {
-            Ok(stored) => stored.map(|()| Taken::Stored),
-            Err(_) => Err(RouteError::NotInTime),
+        match ours.len() {
+            0 => return Ok(Taken::NotOurs),
+            1 => {
+                let _permit = self.permits(1, deadline).await?;
+                for event in ours {
+                    self.append(entries::entry(event, &self.keying), deadline).await?;
+                }
+            }
+            // Boxed: what a batch needs would make the future of every request large.
+            _ => Box::pin(self.store_batch(ours, deadline)).await?,
         }
+        Ok(Taken::Stored)
     }
 
     /// Room in memory for the body.
@@ -153,38 +155,46 @@ impl Intake {
         }
     }
 
-    async fn store(&self, entries: Vec<Entry>) -> Result<(), RouteError> {
-        let lanes = entries::lanes(entries);
-        // For the whole body, first come first served: when there is more than the log can take,
-        // some bodies are stored in time, rather than each of them nearly.
-        let at_once = lanes.len().min(LANES_AT_ONCE).min(self.max_appends);
-        let permits = self.appends.acquire_many(u32::try_from(at_once).unwrap_or(u32::MAX)).await;
-        let _permits = permits.map_err(|_| RouteError::Busy)?;
-        // One message is one trace: a body's only one has the request's, several get one each,
-        // which says where it came from.
-        if lanes.len() == 1 && lanes[0].len() == 1 {
-            for entry in lanes.into_iter().flatten() {
-                self.append(entry).await?;
-            }
-            return Ok(());
+    /// For a whole body, first come first served: when there is more than the log can take, some
+    /// bodies are stored in time, rather than each of them nearly.
+    async fn permits(&self, lanes: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, RouteError> {
+        match timeout_at(deadline, self.appends.acquire_many(u32::try_from(lanes).unwrap_or(u32::MAX))).await
+        {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(RouteError::Busy),
+            Err(_) => Err(RouteError::NotInTime),
         }
+    }
+
+    async fn store_batch(&self, events: Vec<Event>, deadline: Instant) -> Result<(), RouteError> {
+        let entries = events.into_iter().map(|event| entries::entry(event, &self.keying));
+        let lanes = entries::lanes(entries);
+        let at_once = lanes.len().min(LANES_AT_ONCE).min(self.max_appends);
+        let _permits = self.permits(at_once, deadline).await?;
         let lanes = lanes.into_iter().map(|lane| async move {
             for entry in lane {
+                // One message is one trace: a body's only one has the request's; several get one
+                // each, which says where it came from.
                 let span = tracing::info_span!(parent: None, "receive", { fields::KIND } = entry.kind);
                 span.follows_from(Span::current());
-                self.append(entry).instrument(span).await?;
+                self.append(entry, deadline).instrument(span).await?;
             }
             Ok(())
         });
         stream::iter(lanes).buffer_unordered(at_once).try_collect().await
     }
 
-    async fn append(&self, entry: Entry) -> Result<(), RouteError> {
-        // It tries again by itself, until the body's deadline ends it.
-        let appended = self.log.append_fact(&entry.subject, proto::encode(entry.body), None).await;
-        let appended = appended.map_err(RouteError::NotStored)?;
-        self.metrics.stored(entry.kind, !appended.existed);
-        Ok(())
+    async fn append(&self, entry: Entry, deadline: Instant) -> Result<(), RouteError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let payload = proto::encode(entry.body);
+        match self.log.append_fact(&entry.subject, payload, Some(left)).await {
+            Ok(appended) => {
+                self.metrics.stored(entry.kind, !appended.existed);
+                Ok(())
+            }
+            Err(bus::Error::Deadline) => Err(RouteError::NotInTime),
+            Err(error) => Err(RouteError::NotStored(error)),
+        }
     }
 
     /// Keeps `/readyz` up to date; never ends.

@@ -76,8 +76,13 @@ fn caption(media: Node<'_>) -> Option<Cow<'_, str>> {
     media.object::<wire::Media<'_>>()?.caption.text()
 }
 
+const LONGEST_NAME: usize = 64;
+
 /// A foreign word as a name of ours: short, and nothing in it that logs or subjects mind.
 pub(super) fn cleaned(text: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') { c } else { '_' };
-    text.chars().take(64).map(plain).collect()
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if text.len() <= LONGEST_NAME && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST_NAME).map(|c| if plain(c) { c } else { '_' }).collect()
 }

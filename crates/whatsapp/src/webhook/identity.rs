@@ -1,8 +1,6 @@
 //! Who an event is about (§4). A phone number may be hidden, a BSUID missing from older traffic;
 //! the profile stands apart, in `contacts`.
 
-use std::borrow::Cow;
-
 use domain::message::Customer;
 
 use super::{node::Node, wire};
@@ -67,14 +65,7 @@ impl<'a> Contacts<'a> {
     /// Adds what the contact knows and the event itself does not say.
     fn complete(&self, who: Customer) -> Customer {
         let Some((_, contact)) = self.find(&who) else { return who };
-        let contact = contact.clone();
-        Customer {
-            phone: who.phone.or(contact.phone),
-            bsuid: who.bsuid.or(contact.bsuid),
-            parent_bsuid: who.parent_bsuid.or(contact.parent_bsuid),
-            name: contact.name,
-            username: contact.username,
-        }
+        Customer { name: contact.name.clone(), username: contact.username.clone(), ..filled_up(who, contact) }
     }
 }
 
@@ -87,7 +78,7 @@ pub(super) fn sender(
     let mut who = customer(wire.from, wire.from_user_id, wire.from_parent_user_id);
     if let Some(system) = system {
         let old = customer(system.customer, system.previous_user_id, system.previous_parent_user_id);
-        who = filled_up(who, old);
+        who = filled_up(who, &old);
         if who.id().is_none() {
             who = customer(system.wa_id, system.user_id, Node::default());
         }
@@ -99,7 +90,7 @@ pub(super) fn sender(
 pub(super) fn addressee(wire: &wire::Echo<'_>, sent: &wire::Echoed<'_>, contacts: &Contacts<'_>) -> Customer {
     let who = customer(wire.to, wire.to_user_id, Node::default());
     let asked = customer(sent.to, sent.recipient, Node::default());
-    contacts.complete(filled_up(who, asked))
+    contacts.complete(filled_up(who, &asked))
 }
 
 /// Whom a status is about.
@@ -112,7 +103,7 @@ pub(super) fn recipient(wire: &wire::Status<'_>, contacts: &Contacts<'_>) -> Cus
 /// Whose conversation was handed over.
 pub(super) fn hander(wire: &wire::HandoverSender<'_>) -> Customer {
     let who = customer(wire.phone_number, wire.user_id, Node::default());
-    filled_up(who, customer(wire.wa_id, Node::default(), Node::default()))
+    filled_up(who, &customer(wire.wa_id, Node::default(), Node::default()))
 }
 
 /// Whose preference or id changed: the id it had before.
@@ -121,11 +112,11 @@ pub(super) fn updated(wire: &wire::Update<'_>, contacts: &Contacts<'_>) -> Custo
     contacts.complete(customer(wire.wa_id, rotated.unwrap_or(wire.user_id), wire.parent_user_id))
 }
 
-fn filled_up(who: Customer, from: Customer) -> Customer {
+fn filled_up(who: Customer, from: &Customer) -> Customer {
     Customer {
-        phone: who.phone.or(from.phone),
-        bsuid: who.bsuid.or(from.bsuid),
-        parent_bsuid: who.parent_bsuid.or(from.parent_bsuid),
+        phone: who.phone.or_else(|| from.phone.clone()),
+        bsuid: who.bsuid.or_else(|| from.bsuid.clone()),
+        parent_bsuid: who.parent_bsuid.or_else(|| from.parent_bsuid.clone()),
         ..who
     }
 }
@@ -133,30 +124,37 @@ fn filled_up(who: Customer, from: Customer) -> Customer {
 /// `phone` may turn out to hold a BSUID (seen in `from` and `wa_id`): never taken for a number.
 fn customer(phone: Node<'_>, user: Node<'_>, parent: Node<'_>) -> Customer {
     let mut who = Customer {
-        bsuid: user.text().and_then(trimmed),
-        parent_bsuid: parent.text().and_then(trimmed),
+        bsuid: user.text().and_then(|text| trimmed(&text).map(str::to_owned)),
+        parent_bsuid: parent.text().and_then(|text| trimmed(&text).map(str::to_owned)),
         ..Customer::default()
     };
-    if let Some(text) = phone.text().and_then(trimmed) {
-        match digits(&text) {
+    let text = phone.text();
+    if let Some(text) = text.as_deref().and_then(trimmed) {
+        match digits(text) {
             Some(digits) => who.phone = Some(digits),
-            None => who.bsuid = who.bsuid.or(Some(text)),
+            None => who.bsuid = who.bsuid.or_else(|| Some(text.to_owned())),
         }
     }
     who
 }
 
 fn cut(name: &str) -> String {
-    name.chars().take(super::MAX_NAME_CHARS).collect()
+    match name.char_indices().nth(super::MAX_NAME_CHARS) {
+        Some((end, _)) => name[..end].to_owned(),
+        None => name.to_owned(),
+    }
 }
 
-fn trimmed(text: Cow<'_, str>) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+fn trimmed(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty())
 }
 
 /// A phone number's digits: a plus sign and formatting are left out.
 fn digits(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')')).collect();
-    (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if all_digits(text) {
+        return Some(text.to_owned());
+    }
+    let plain = text.replace(['+', ' ', '-', '(', ')'], "");
+    all_digits(&plain).then_some(plain)
 }
