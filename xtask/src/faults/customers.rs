@@ -196,7 +196,7 @@ impl Person {
 
     /// People take their time.
     async fn pause(&mut self) {
-        tokio::time::sleep(Duration::from_millis(self.random.u64(100..1500))).await;
+        tokio::time::sleep(Duration::from_millis(self.random.u64(500..4000))).await;
     }
 }
 

@@ -8,8 +8,17 @@ use tokio::process::Command;
 /// Programs that are run, by name.
 pub(crate) type Programs = HashMap<String, PathBuf>;
 
-/// `packages` are built in the dev profile with the cargo that runs us.
+/// Names a directory of programs that are built already: `cargo xtask test` builds everything once,
+/// and another selection of packages would be built with other features, all over again.
+pub const BUILT: &str = "BATON_PROGRAMS";
+
+/// `packages` are built in the dev profile with the cargo that runs us, unless they are built.
 pub(crate) async fn programs(packages: &[&str]) -> Result<Programs> {
+    if let Some(dir) = std::env::var_os(BUILT) {
+        let name = |package: &&str| if *package == "e2e" { "sim" } else { *package }.to_owned();
+        let dir = PathBuf::from(dir);
+        return Ok(packages.iter().map(name).map(|name| (name.clone(), dir.join(name))).collect());
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(devstack::workspace_root())

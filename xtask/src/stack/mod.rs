@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+pub use build::BUILT;
 pub(crate) use build::programs;
 use devstack::{Nats, Process, Valkey};
 use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
