@@ -109,7 +109,8 @@ pub async fn run(args: Args) -> Result<()> {
 async fn again_in_release(args: &Args) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--release", "--package", "ingress", "--package", "xtask"];
-    let built = tokio::process::Command::new(&cargo).args(build).current_dir(devstack::workspace_root()).status();
+    let built =
+        tokio::process::Command::new(&cargo).args(build).current_dir(devstack::workspace_root()).status();
     if !built.await.context("run cargo")?.success() {
         bail!("the release build failed");
     }
@@ -257,7 +258,8 @@ async fn measure(args: &Args) -> Result<Report> {
             batches[index].push(bench.closed_loop(args.messages, 20).await?.0);
         }
     }
-    let [bare, minimal, ingress] = <[Bench; 3]>::try_from(benches).map_err(|_| anyhow::anyhow!("three servers"))?;
+    let [bare, minimal, ingress] =
+        <[Bench; 3]>::try_from(benches).map_err(|_| anyhow::anyhow!("three servers"))?;
     let figures = |bench: &Bench, index: usize| -> Result<Figures> {
         Ok(Figures {
             single: median(&single[index]),
@@ -375,14 +377,19 @@ fn show(args: &Args, report: &Report) -> Result<()> {
         report.cpus, report.connections, report.messages_per_measurement
     );
     println!("                     messages/s   p50 ms   p99 ms   CPU us/message   NATS us/message");
-    for (name, figures) in [("bare", &report.bare), ("minimal", &report.minimal), ("ingress", &report.ingress)] {
+    for (name, figures) in
+        [("bare", &report.bare), ("minimal", &report.minimal), ("ingress", &report.ingress)]
+    {
         for (kind, m) in [("single", &figures.single), ("batch of 20", &figures.batch_of_20)] {
             println!(
                 "{name:<8} {kind:<11} {:>11.0} {:>8.2} {:>8.2} {:>16.1} {:>17.1}",
                 m.messages_per_second, m.p50_ms, m.p99_ms, m.cpu_us, m.nats_cpu_us
             );
         }
-        println!("{name:<8} resident memory: {:.1} MiB idle, {:.1} MiB at most", figures.idle_rss_mib, figures.peak_rss_mib);
+        println!(
+            "{name:<8} resident memory: {:.1} MiB idle, {:.1} MiB at most",
+            figures.idle_rss_mib, figures.peak_rss_mib
+        );
     }
     println!(
         "\nCPU per message, ingress to minimal: {:.2} single, {:.2} in batches of 20",

@@ -21,7 +21,8 @@ pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
 pub(super) fn resident(pid: u32) -> Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read /proc/<pid>/status")?;
     let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+        let line =
+            status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
         let kib: u64 = line.split_whitespace().nth(1).context("no value")?.parse()?;
         Ok(kib * 1024)
     };

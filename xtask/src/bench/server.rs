@@ -95,7 +95,8 @@ async fn receive(State(minimal): State<Minimal>, headers: HeaderMap, body: Bytes
         return StatusCode::UNAUTHORIZED;
     }
     let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else { return StatusCode::BAD_REQUEST };
-    let messages = envelope.entry.into_iter().flat_map(|entry| entry.changes).flat_map(|change| change.value.messages);
+    let messages =
+        envelope.entry.into_iter().flat_map(|entry| entry.changes).flat_map(|change| change.value.messages);
     let jetstream = &minimal.jetstream;
     let published = messages.map(|message| async move {
         let subject = format!("{SUBJECT}.{}.{}", message.from, message.id.trim_start_matches("wamid."));
