@@ -4,9 +4,7 @@
 use xtask::faults::{Outcome, Scenario, Trouble};
 
 async fn run(scenario: Scenario) -> Outcome {
-    let outcome = scenario.run().await.unwrap();
-    println!("seed {}: {:#?}", outcome.seed, outcome.report);
-    outcome
+    scenario.run().await.unwrap()
 }
 
 fn small() -> Scenario {

@@ -398,7 +398,8 @@ mod tests {
     #[test]
     fn each_kind_of_harm_is_seen() {
         let both = || in_thread("EndUser", "[c.1] [c.2]");
-        let harms: [(Vec<What>, fn(&Violation) -> bool); 8] = [
+        type IsIt = fn(&Violation) -> bool;
+        let harms: [(Vec<What>, IsIt); 8] = [
             (vec![in_thread("EndUser", "[c.1]")], |v| matches!(v, Violation::Lost { .. })),
             (vec![both(), in_thread("EndUser", "[c.2]")], |v| {
                 matches!(v, Violation::Doubled { times: 2, .. })

@@ -124,6 +124,9 @@ fn text(value: any_value::Value) -> Option<String> {
         any_value::Value::BoolValue(value) => Some(value.to_string()),
         any_value::Value::IntValue(value) => Some(value.to_string()),
         any_value::Value::DoubleValue(value) => Some(value.to_string()),
-        _ => None,
+        any_value::Value::ArrayValue(_)
+        | any_value::Value::KvlistValue(_)
+        | any_value::Value::BytesValue(_)
+        | any_value::Value::StringValueStrindex(_) => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The project's commands, and the process supervision behind them: [`stack::Stack`] runs all of
 //! Baton, its servers and the simulators as real processes.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod faults;

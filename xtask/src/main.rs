@@ -2,7 +2,14 @@
 
 use anyhow::Result;
 use clap::Parser;
-use xtask::{demo::Demo, faults::Faults, log::Log, test, up::Up};
+use xtask::{
+    bench::{self, server},
+    demo::Demo,
+    faults::Faults,
+    log::Log,
+    test,
+    up::Up,
+};
 
 /// The project's commands.
 #[derive(Debug, Parser)]
@@ -18,6 +25,12 @@ enum Command {
     Faults(Faults),
     /// The log's entries, decoded.
     Log(Log),
+    /// Measures a part of Baton beside what it could be at best; build with --release.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// What a bench measures against.
+    #[command(hide = true)]
+    BenchServer(server::Args),
 }
 
 #[tokio::main]
@@ -30,6 +43,8 @@ async fn main() -> Result<()> {
         Command::Up(up) => up.run().await,
         Command::Faults(faults) => faults.run().await,
         Command::Log(log) => log.run().await,
+        Command::Bench(bench) => bench::run(bench).await,
+        Command::BenchServer(args) => server::run(args).await,
     }
 }
 

@@ -131,7 +131,12 @@ impl Scenario {
             std::process::id(),
             self.seed
         ));
-        let mut env = vec![("RUST_LOG".to_owned(), "info".to_owned())];
+        // A send that was cut off before it reached WhatsApp waits for the grace: longer than the
+        // longest pause here, shorter than in production.
+        let mut env: Vec<(String, String)> =
+            [("RUST_LOG", "info"), ("SEND_GRACE", "15s"), ("GRAPH_TIMEOUT", "4s")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
         if !self.disable.is_empty() {
             env.push(("BATON_UNSAFE_DISABLE".into(), self.disable.join(",")));
         }
