@@ -333,6 +333,12 @@ async fn next_news(told: &mut Option<async_nats::Subscriber>) -> Option<async_na
     }
 }
 
+/// Epochs tell owners apart, also those that are each alone in a world of their own.
+fn first_table(log: &Log) -> Table {
+    let epoch = if log.has_leases() { 0 } else { fastrand::u64(1 << 32..1 << 52) };
+    Table { epoch, ..Table::default() }
+}
+
 /// Looks at the table and writes what it should be.
 async fn write_table<H>(
     shared: &Shared<H>,
@@ -349,8 +355,8 @@ async fn write_table<H>(
                 let table: Table = serde_json::from_slice(&entry.value).map_err(|e| broken(e.into()))?;
                 (table, entry.revision)
             }
-            Some(entry) => (Table::default(), entry.revision),
-            None => (Table::default(), 0),
+            Some(entry) => (first_table(&shared.log), entry.revision),
+            None => (first_table(&shared.log), 0),
         };
         let plan = observer.plan(&table, holdings, Instant::now());
         let value = serde_json::to_vec(&plan.table).map_err(|e| broken(e.into()))?;
