@@ -13,6 +13,8 @@ use bytes::Bytes;
 pub use convert::{Malformed, StoredDecision};
 use prost::Message as _;
 
+mod bodies;
+
 /// An entry as it is stored.
 pub fn encode(body: v1::entry::Body) -> Bytes {
     v1::Entry { body: Some(body) }.encode_to_vec().into()

@@ -20,6 +20,8 @@
 //! | `und` a message that was not delivered | egress | the send |
 //! | `snd` send ledger (read by egress only) | egress | the send and its attempt |
 //! | `tm` a timer that fired | the broker | the decision that set it |
+//! | `md` a customer's file, fetched (asks for no decision) | egress | the wamid |
+//! | `mv` what a conversation under earlier ids had | handoff | the decision that moved it |
 //! | `op` an operator's command | console | the request |
 //! | `dec` a decision | handoff | – (chained) |
 
@@ -42,11 +44,13 @@ pub enum Kind {
     Timer,
     Operator,
     Decision,
+    Media,
+    Adopted,
 }
 
 impl Kind {
     /// What handoff answers with a decision.
-    pub const FACTS: [Self; 7] = [
+    pub const FACTS: [Self; 8] = [
         Self::WhatsApp,
         Self::Assistant,
         Self::Thread,
@@ -54,6 +58,7 @@ impl Kind {
         Self::Undelivered,
         Self::Timer,
         Self::Operator,
+        Self::Adopted,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -68,6 +73,8 @@ impl Kind {
             Self::Timer => "tm",
             Self::Operator => "op",
             Self::Decision => "dec",
+            Self::Media => "md",
+            Self::Adopted => "mv",
         }
     }
 }
@@ -86,6 +93,8 @@ impl FromStr for Kind {
             "tm" => Self::Timer,
             "op" => Self::Operator,
             "dec" => Self::Decision,
+            "md" => Self::Media,
+            "mv" => Self::Adopted,
             _ => return Err(Malformed),
         })
     }
@@ -182,7 +191,9 @@ pub fn filter(partition: Partition, kind: Kind) -> String {
         | Kind::Salesforce
         | Kind::Undelivered
         | Kind::Timer
-        | Kind::Operator => format!("conv.{partition}.*.{}.*", kind.as_str()),
+        | Kind::Operator
+        | Kind::Media
+        | Kind::Adopted => format!("conv.{partition}.*.{}.*", kind.as_str()),
     }
 }
 
@@ -197,7 +208,9 @@ pub fn filter_of(key: &ConversationKey, kind: Kind) -> String {
         | Kind::Salesforce
         | Kind::Undelivered
         | Kind::Timer
-        | Kind::Operator => fact(key, kind, "*"),
+        | Kind::Operator
+        | Kind::Media
+        | Kind::Adopted => fact(key, kind, "*"),
     }
 }
 

@@ -3,10 +3,14 @@
 use domain::{
     Cause, ConversationKey, PhoneNumberId, ThreadId, Wamid,
     derive::uuid,
-    message::{Content, Customer, InboundMessage},
+    message::{
+        Attachment, Buttons, Choice, ChoiceKind, ContactCard, Content, Customer, File, Form, Forwarded,
+        Header, IdentityChange, InboundMessage, LinkButton, List, Location, Media, MediaKind, MessageContext,
+        Order, OrderItem, Outgoing, Parameter, Referral, Section, Tap, Template, TemplateButton,
+    },
     session::{
-        Ask, Call, Conversation, Decision, Fact, Held, Opening, Origin, Output, Owner, Send, Session, Stage,
-        Thread,
+        Ask, Brief, Call, ControlAction, Conversation, Decision, Fact, Held, Opening, Origin, Output, Owner,
+        Parked, ParkedMessage, Send, Session, Stage, Thread,
     },
 };
 use proptest::prelude::*;
@@ -21,12 +25,15 @@ fn thread_id() -> ThreadId {
 }
 
 fn thread() -> impl Strategy<Value = Thread> {
-    (cause(), any::<i64>(), any::<bool>()).prop_map(|(follow, status_at, told_nobody)| Thread {
-        id: thread_id(),
-        follow,
-        status_at,
-        told_nobody,
-    })
+    (cause(), any::<[i64; 2]>(), any::<bool>()).prop_map(
+        |(follow, [status_at, told_place_at], told_nobody)| Thread {
+            id: thread_id(),
+            follow,
+            status_at,
+            told_nobody,
+            told_place_at,
+        },
+    )
 }
 
 fn owner() -> impl Strategy<Value = Owner> {
@@ -36,11 +43,11 @@ fn owner() -> impl Strategy<Value = Owner> {
         cause().prop_map(|timer| Stage::Resting { timer }),
     ];
     let held = prop::option::of((1u64.., any::<u64>()).prop_map(|(from, through)| Held { from, through }));
-    let opening = (cause(), ".*", stage, any::<u32>(), any::<u64>(), held, cause(), any::<[bool; 3]>())
+    let opening = (cause(), brief(), stage, any::<u32>(), any::<u64>(), held, cause(), any::<[bool; 3]>())
         .prop_map(
             |(
                 follow,
-                reason,
+                brief,
                 stage,
                 failures,
                 transcript_through,
@@ -51,7 +58,7 @@ fn owner() -> impl Strategy<Value = Owner> {
                 Owner::Opening(Opening {
                     thread: thread_id(),
                     follow,
-                    reason,
+                    brief,
                     stage,
                     failures,
                     transcript_through,
@@ -72,25 +79,220 @@ fn owner() -> impl Strategy<Value = Owner> {
     ]
 }
 
-fn output() -> impl Strategy<Value = Output> {
-    let origin = prop::sample::select(vec![Origin::Assistant, Origin::Rep, Origin::Bot, Origin::Notice]);
+fn brief() -> impl Strategy<Value = Brief> {
+    (".*", any::<[Option<String>; 3]>()).prop_map(|(reason, [summary, language, priority])| Brief {
+        reason,
+        summary,
+        language,
+        priority,
+    })
+}
+
+fn attachment() -> impl Strategy<Value = Attachment> {
+    let file = prop_oneof![
+        ".*".prop_map(|object| File::Stored { object }),
+        ".*".prop_map(|url| File::Salesforce { url }),
+    ];
+    let kind = prop::option::of(kind());
+    (file, kind, any::<[String; 2]>(), any::<Option<String>>())
+        .prop_map(|(file, kind, [name, mime], caption)| Attachment { file, kind, name, mime, caption })
+}
+
+fn kind() -> impl Strategy<Value = MediaKind> {
+    use MediaKind::{Audio, Document, Image, Sticker, Video, Voice};
+    prop::sample::select(vec![Image, Video, Audio, Voice, Document, Sticker])
+}
+
+fn location() -> impl Strategy<Value = Location> {
+    any::<([String; 2], [Option<String>; 2])>()
+        .prop_map(|([latitude, longitude], [name, address])| Location { latitude, longitude, name, address })
+}
+
+fn card() -> impl Strategy<Value = ContactCard> {
+    any::<(String, [Vec<String>; 2], Option<String>, bool)>().prop_map(
+        |(name, [phones, emails], organization, own)| ContactCard { name, phones, emails, organization, own },
+    )
+}
+
+fn tap() -> impl Strategy<Value = Tap> {
+    any::<([String; 2], Option<String>)>().prop_map(|([id, title], description)| Tap {
+        id,
+        title,
+        description,
+    })
+}
+
+fn header() -> impl Strategy<Value = Header> {
+    prop_oneof![".*".prop_map(Header::Text), attachment().prop_map(Header::Attachment)]
+}
+
+fn outgoing() -> impl Strategy<Value = Outgoing> {
+    let taps = || prop::collection::vec(tap(), 0..3);
+    let sections = prop::collection::vec(
+        (any::<Option<String>>(), taps()).prop_map(|(title, rows)| Section { title, rows }),
+        0..3,
+    );
+    let parameters = prop::collection::vec(
+        any::<(Option<String>, String)>().prop_map(|(name, text)| Parameter { name, text }),
+        0..3,
+    );
+    let buttons = prop::collection::vec(
+        prop_oneof![
+            any::<(u32, String)>().prop_map(|(index, payload)| TemplateButton::QuickReply { index, payload }),
+            any::<(u32, String)>().prop_map(|(index, text)| TemplateButton::Url { index, text }),
+        ],
+        0..3,
+    );
     prop_oneof![
-        (".*", origin).prop_map(|(text, origin)| Output::Send(Send {
-            id: domain::SendId(uuid("send", &[])),
-            text,
-            origin
+        ".*".prop_map(Outgoing::Text),
+        attachment().prop_map(Outgoing::Attachment),
+        location().prop_map(Outgoing::Location),
+        prop::collection::vec(card(), 0..3).prop_map(Outgoing::Contacts),
+        (prop::option::of(header()), ".*", any::<Option<String>>(), taps()).prop_map(
+            |(header, body, footer, options)| Outgoing::Buttons(Buttons { header, body, footer, options })
+        ),
+        (any::<[Option<String>; 2]>(), any::<[String; 2]>(), sections).prop_map(
+            |([header, footer], [body, button], sections)| Outgoing::List(List {
+                header,
+                body,
+                footer,
+                button,
+                sections
+            })
+        ),
+        any::<[String; 3]>().prop_map(|[body, label, url]| Outgoing::Link(LinkButton { body, label, url })),
+        any::<[String; 2]>().prop_map(|[to, emoji]| Outgoing::Reaction { to: Wamid::new(to), emoji }),
+        (any::<[String; 2]>(), prop::option::of(header()), parameters, buttons, any::<Option<String>>())
+            .prop_map(|([name, language], header, body, buttons, preview)| Outgoing::Template(Template {
+                name,
+                language,
+                header,
+                body,
+                buttons,
+                preview
+            })),
+    ]
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    prop::sample::select(vec![Origin::Assistant, Origin::Rep, Origin::Bot, Origin::Notice])
+}
+
+fn parked_message() -> impl Strategy<Value = ParkedMessage> {
+    (outgoing(), any::<Option<String>>(), origin()).prop_map(|(body, quotes, origin)| ParkedMessage {
+        body,
+        quotes: quotes.map(Wamid::new),
+        origin,
+    })
+}
+
+fn parked() -> impl Strategy<Value = Parked> {
+    (prop::collection::vec(parked_message(), 1..3), cause(), any::<bool>()).prop_map(
+        |(messages, expiry, rescue)| Parked {
+            messages,
+            expiry,
+            rescue: rescue.then(|| domain::SendId(uuid("rescue", &[]))),
+        },
+    )
+}
+
+fn media() -> impl Strategy<Value = Media> {
+    (kind(), any::<[String; 2]>(), any::<[Option<String>; 3]>()).prop_map(
+        |(kind, [id, mime], [sha256, file_name, caption])| Media {
+            kind,
+            id,
+            mime,
+            sha256,
+            file_name,
+            caption,
+        },
+    )
+}
+
+fn customer() -> impl Strategy<Value = Customer> {
+    any::<[Option<String>; 5]>().prop_map(|[phone, bsuid, parent_bsuid, name, username]| Customer {
+        phone,
+        bsuid,
+        parent_bsuid,
+        name,
+        username,
+    })
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    use ChoiceKind::{Button, Row, Template};
+    let choice = (prop::sample::select(vec![Button, Row, Template]), any::<[String; 2]>())
+        .prop_map(|(kind, [id, title])| Choice { kind, id, title });
+    let item = any::<[String; 4]>().prop_map(|[product, quantity, price, currency]| OrderItem {
+        product,
+        quantity,
+        price,
+        currency,
+    });
+    let order = (any::<(String, Option<String>)>(), prop::collection::vec(item, 0..3))
+        .prop_map(|((catalog, text), items)| Order { catalog, text, items });
+    let plain = prop_oneof![
+        ".*".prop_map(Content::Text),
+        media().prop_map(Content::Media),
+        location().prop_map(Content::Location),
+        prop::collection::vec(card(), 0..3).prop_map(Content::Contacts),
+        choice.prop_map(Content::Choice),
+        any::<(String, Option<String>, String)>().prop_map(|(name, body, answers)| Content::Form(Form {
+            name,
+            body,
+            answers
         })),
+        order.prop_map(Content::Order),
+        any::<(String, Option<String>)>()
+            .prop_map(|(to, emoji)| Content::Reaction { to: Wamid::new(to), emoji }),
+        any::<[String; 2]>()
+            .prop_map(|[message, text]| Content::Edited { message: Wamid::new(message), text }),
+        ".*".prop_map(|message| Content::Revoked { message: Wamid::new(message) }),
+        any::<(Option<String>, i32)>().prop_map(|(kind, code)| Content::Unsupported { kind, code }),
+        any::<(String, Option<String>)>().prop_map(|(kind, text)| Content::Other { kind, text }),
+        (customer(), customer())
+            .prop_map(|(before, after)| Content::Identity(IdentityChange { before, after })),
+        any::<[Option<String>; 2]>().prop_map(|[reason, summary]| Content::ControlPassed { reason, summary }),
+        Just(Content::ControlTaken),
+        any::<bool>().prop_map(|wanted| Content::MarketingConsent { wanted }),
+        ".*".prop_map(|kind| Content::Notice { kind }),
+    ];
+    (plain, 0..8).prop_map(|(content, wrap)| match wrap {
+        0 => Content::Echo(Box::new(content)),
+        1 => Content::Standby(Box::new(content)),
+        2 => Content::OtherResponder(Box::new(content)),
+        _ => content,
+    })
+}
+
+prop_compose! {
+    fn context()(texts in any::<[Option<String>; 8]>(),
+                 forwarded in prop::sample::select(vec![Forwarded::No, Forwarded::Yes, Forwarded::Often])) -> MessageContext {
+        let [quotes, product, group, headline, body, source_url, source_id, click] = texts;
+        let referral = click.is_some().then_some(Referral { headline, body, source_url, source_id, click });
+        MessageContext { quotes: quotes.map(Wamid::new), forwarded, referral, product, group }
+    }
+}
+
+fn output() -> impl Strategy<Value = Output> {
+    prop_oneof![
+        (outgoing(), origin(), any::<Option<String>>()).prop_map(|(body, origin, quotes)| Output::Send(
+            Send { id: domain::SendId(uuid("send", &[])), body, quotes: quotes.map(Wamid::new), origin }
+        )),
+        any::<(String, bool)>().prop_map(|(wamid, typing)| Output::Seen { wamid: Wamid::new(wamid), typing }),
+        prop::sample::select(vec![ControlAction::Take, ControlAction::Release]).prop_map(Output::Control),
+        state().prop_map(|state| Output::Move(Box::new(state))),
         (any::<u32>(), ".*", any::<bool>(), any::<Option<i64>>()).prop_map(
             |(epoch, text, helping, human_until)| { Output::Ask(Ask { epoch, text, helping, human_until }) }
         ),
         Just(Output::Follow { thread: thread_id() }),
         Just(Output::Unfollow { thread: thread_id() }),
         any::<i64>().prop_map(|at| Output::Timer { at }),
-        (any::<[u64; 2]>(), any::<bool>(), ".*").prop_map(|([from, through], again, reason)| Output::Call(
+        (any::<[u64; 2]>(), any::<bool>(), brief()).prop_map(|([from, through], again, brief)| Output::Call(
             Call::Open {
                 thread: thread_id(),
                 session: domain::SessionId(uuid("s", &[])),
-                reason,
+                brief,
                 from,
                 through,
                 again
@@ -107,9 +309,12 @@ fn output() -> impl Strategy<Value = Output> {
 }
 
 prop_compose! {
-    fn state()(owner in owner(), names in any::<[Option<String>; 4]>(), epoch: u32, wrote: i64,
+    fn state()(owner in owner(), names in any::<[Option<String>; 4]>(), epoch: u32, [wrote, quiet_until] in any::<[i64; 2]>(),
+               texts in any::<[Option<String>; 2]>(), parked in prop::option::of(parked()), flags in any::<[bool; 3]>(),
                session in prop::option::of(any::<(i64, u64, u32, Option<i64>, u64)>()), created: bool) -> Conversation {
         let [phone, bsuid, name, ended_session] = names;
+        let [last_wamid, group] = texts;
+        let [elsewhere, no_marketing, asked] = flags;
         Conversation {
             customer: Customer { phone, bsuid, name, ..Customer::default() },
             contact: session.map(|_| domain::ContactId(uuid("c", &[]))),
@@ -118,6 +323,13 @@ prop_compose! {
             }),
             epoch,
             customer_wrote_at: wrote,
+            last_wamid: last_wamid.map(Wamid::new),
+            group,
+            thread: asked.then(thread_id),
+            parked,
+            quiet_until,
+            elsewhere,
+            no_marketing,
             thread_created: created,
             ended_session,
             owner,
@@ -134,14 +346,9 @@ proptest! {
     }
 
     #[test]
-    fn messages(text in ".*", kind in ".*", words in any::<Option<String>>(), which in 0..3) {
-        let content = match which {
-            0 => Content::Text(text),
-            1 => Content::Other { kind, text: words },
-            _ => Content::Notice { kind },
-        };
+    fn messages(content in content(), context in context(), customer in customer()) {
         let message = InboundMessage {
-            number: PhoneNumberId::new("1"), wamid: Wamid::new("w"), sent_at: 1, customer: Customer::default(), content,
+            number: PhoneNumberId::new("1"), wamid: Wamid::new("w"), sent_at: 1, customer, content, context,
         };
         let entry = v1::WhatsAppMessage::new(&message, &domain::WabaId::new("2"), "{}");
         let payload = proto::encode(v1::entry::Body::WhatsappMessage(entry));

@@ -29,6 +29,9 @@ pub struct Config {
     /// Broker memory that the log's subjects may take, in MiB.
     #[arg(long, env = "LOG_MEMORY_MIB", default_value_t = 4096)]
     pub log_memory_mib: u64,
+    /// How long files that people sent are kept.
+    #[arg(long, env = "MEDIA_KEEP", default_value = "30d", value_parser = humantime::parse_duration)]
+    pub media_keep: Duration,
     /// How long to wait for the broker at start-up.
     #[arg(long, env = "NATS_PATIENCE", default_value = "60s", value_parser = humantime::parse_duration)]
     pub nats_patience: Duration,
@@ -52,6 +55,7 @@ impl Config {
             log_horizon: Duration::from_secs(7 * 24 * 3600),
             log_rate: 10,
             log_memory_mib: 4096,
+            media_keep: crate::media::DEFAULT_KEEP,
             nats_patience: Duration::from_secs(60),
             nats_monitoring: Vec::new(),
             unsafe_disable: Vec::new(),

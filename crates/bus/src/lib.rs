@@ -8,6 +8,7 @@ mod entry;
 mod error;
 mod lanes;
 mod log;
+mod media;
 mod membership;
 mod meters;
 mod partition;
@@ -20,6 +21,7 @@ pub use config::Config;
 pub use entry::Entry;
 pub use error::{Error, Failure, Retry};
 pub use log::{Appended, Chained, Log};
+pub use media::{MediaStore, StoredObject};
 pub use membership::Lease;
 pub use reader::{Handler, Reader, ReaderOptions};
 

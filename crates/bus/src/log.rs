@@ -58,6 +58,8 @@ pub struct Log {
     pub(crate) membership: jetstream::kv::Store,
     pub(crate) checkpoints: jetstream::kv::Store,
     pub(crate) generation: watch::Receiver<u64>,
+    media_keep: Duration,
+    replicas: usize,
     safeguards: Arc<Safeguards>,
 }
 
@@ -108,12 +110,19 @@ impl Log {
             client,
             context,
             generation,
+            media_keep: config.media_keep,
+            replicas: config.nats_replicas,
         })
     }
 
     /// False in control runs: every process owns every partition.
     pub(crate) fn has_leases(&self) -> bool {
         self.safeguards.lease
+    }
+
+    /// Files that people sent. Made when it is first opened.
+    pub async fn media(&self) -> Result<crate::MediaStore, Error> {
+        crate::media::open(&self.context, self.media_keep, self.replicas).await
     }
 
     /// Whether the broker can be reached right now.

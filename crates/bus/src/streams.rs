@@ -71,7 +71,7 @@ fn log(config: &Config) -> stream::Config {
 
 /// The timeline for months: the log without the ids that make its subjects unique.
 fn history(replicas: usize) -> stream::Config {
-    let transforms = ["wa", "ai", "th", "sf", "und", "op"]
+    let transforms = ["wa", "ai", "th", "sf", "und", "op", "md", "mv"]
         .map(|kind| SubjectTransform {
             source: format!("conv.*.*.{kind}.*"),
             destination: format!("hist.{{{{wildcard(2)}}}}.{kind}"),

@@ -43,6 +43,14 @@ pub struct Channel {
     /// The channel's own switch for the assistant.
     #[serde(default = "yes")]
     pub assistant: bool,
+    /// Messages a second that the number may send (80, after Meta's upgrade up to 1,000; 20 for
+    /// numbers that are in the WhatsApp Business app as well).
+    #[serde(default = "eighty")]
+    pub messages_per_second: u32,
+    /// Several responders share the number, and Baton's app is the escalation partner: it takes the
+    /// thread at a handoff and releases it afterwards (Conversation Routing).
+    #[serde(default)]
+    pub escalation_partner: bool,
     #[serde(default)]
     pub policy: Policy,
 }
@@ -60,7 +68,45 @@ pub struct Policy {
     /// How long a handoff may hang before the customer is told that it takes longer.
     #[serde(with = "seconds")]
     pub opening_patience_seconds: Duration,
+    /// Sent once when a rep writes outside the customer service window, so that the customer may
+    /// open it again. Without one the rep's messages wait all the same.
+    pub rescue_template: Option<RescueTemplate>,
+    /// How long a rep's messages wait for the customer service window.
+    #[serde(with = "seconds")]
+    pub parked_keep_seconds: Duration,
+    /// How long the assistant keeps quiet after somebody answered in the WhatsApp Business app.
+    #[serde(with = "seconds")]
+    pub echo_quiet_seconds: Duration,
+    /// Whether the customer sees that messages were read, and typing indicators.
+    pub read_receipts: bool,
+    /// The customer is told the place in the queue at most this often; 0: never.
+    #[serde(with = "seconds")]
+    pub queue_notice_seconds: Duration,
+    /// What becomes of a customer when nobody is available.
+    pub nobody_available: Nobody,
+    /// A customer who writes just one of these words ends the chat with the team.
+    pub stop_words: Vec<String>,
     pub texts: Texts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nobody {
+    /// The customer keeps the place in the queue, and is told so.
+    KeepWaiting,
+    /// The assistant is back, and the customer is told so.
+    BackToAssistant,
+}
+
+/// A template that asks the customer to write again. Its parameters may hold `{name}`, the
+/// customer's name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RescueTemplate {
+    pub name: String,
+    pub language: String,
+    #[serde(default)]
+    pub parameters: Vec<String>,
 }
 
 impl Default for Policy {
@@ -69,6 +115,13 @@ impl Default for Policy {
             assist_while_waiting: true,
             auto_resolve_after_seconds: Duration::from_secs(24 * 3600),
             opening_patience_seconds: Duration::from_secs(20),
+            rescue_template: None,
+            parked_keep_seconds: Duration::from_secs(3 * 24 * 3600),
+            echo_quiet_seconds: Duration::from_secs(30 * 60),
+            read_receipts: true,
+            queue_notice_seconds: Duration::from_secs(60),
+            nobody_available: Nobody::KeepWaiting,
+            stop_words: Vec::new(),
             texts: Texts::default(),
         }
     }
@@ -83,6 +136,10 @@ pub struct Texts {
     pub nobody_available: String,
     pub chat_ended: String,
     pub no_team: String,
+    /// `{position}` is the place in the queue.
+    pub queue_position: String,
+    /// Nobody is available, and the assistant is back.
+    pub nobody_goodbye: String,
 }
 
 impl Default for Texts {
@@ -93,6 +150,8 @@ impl Default for Texts {
             nobody_available: "Nobody is available right now. You keep your place, and a person will answer as soon as possible.".into(),
             chat_ended: "The chat with our team has ended. I'm the assistant again: write if there is anything else.".into(),
             no_team: "I'm sorry, I can't reach a person from here.".into(),
+            queue_position: "You are number {position} in the queue.".into(),
+            nobody_goodbye: "Nobody of our team is available right now, so I'm back to help you. Ask for a person again at any time.".into(),
         }
     }
 }
@@ -263,6 +322,10 @@ fn is_loopback(url: &Url) -> bool {
 
 fn first_version() -> u64 {
     1
+}
+
+fn eighty() -> u32 {
+    80
 }
 
 fn yes() -> bool {

@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 use domain::{
-    Seq,
-    session::{Ask, Call, Decision, Origin, Output, Send},
+    Seq, Wamid,
+    session::{Ask, Brief, Call, ControlAction, Decision, Output, Send},
 };
 
-use super::{Malformed, thread};
-use crate::v1::{self, call, entry::Body, output};
+use super::{
+    Malformed,
+    outgoing::{apart, origin, stored_origin, together},
+    thread,
+};
+use crate::v1::{self, call, control, entry::Body, output};
 
 /// A decision as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,21 +33,8 @@ impl StoredDecision {
     }
 
     pub fn decode(payload: Bytes) -> Result<Self, Malformed> {
-        match crate::decode(payload)? {
-            Body::Decision(decision) => decision.try_into(),
-            Body::WhatsappMessage(_)
-            | Body::WhatsappStatus(_)
-            | Body::AssistantAnswer(_)
-            | Body::ThreadFollowed(_)
-            | Body::CallResult(_)
-            | Body::SalesforceEvent(_)
-            | Body::Undelivered(_)
-            | Body::TimerFired(_)
-            | Body::OperatorCommand(_)
-            | Body::SendIntent(_)
-            | Body::SendOutcome(_)
-            | Body::AccountEvent(_) => Err(Malformed("not a decision")),
-        }
+        let decision = crate::decode(payload)?.into_decision().ok_or(Malformed("not a decision"))?;
+        decision.try_into()
     }
 
     /// Every output with its cause.
@@ -71,17 +62,27 @@ impl TryFrom<v1::Decision> for StoredDecision {
 impl From<&Output> for v1::Output {
     fn from(output: &Output) -> Self {
         let output = match output {
-            Output::Send(send) => output::Output::Send(v1::Send {
-                id: send.id.to_string(),
-                text: send.text.clone(),
-                origin: match send.origin {
-                    Origin::Assistant => v1::send::Origin::Assistant,
-                    Origin::Rep => v1::send::Origin::Rep,
-                    Origin::Bot => v1::send::Origin::Bot,
-                    Origin::Notice => v1::send::Origin::Notice,
+            Output::Send(Send { id, body, quotes, origin }) => {
+                let (text, body) = apart(body);
+                output::Output::Send(v1::Send {
+                    id: id.to_string(),
+                    text,
+                    origin: stored_origin(*origin).into(),
+                    body,
+                    quotes: quotes.as_ref().map(|wamid| wamid.as_str().to_owned()),
+                })
+            }
+            Output::Seen { wamid, typing } => {
+                output::Output::Seen(v1::Seen { wamid: wamid.as_str().to_owned(), typing: *typing })
+            }
+            Output::Control(action) => output::Output::Control(v1::Control {
+                action: match action {
+                    ControlAction::Take => control::Action::Take,
+                    ControlAction::Release => control::Action::Release,
                 }
                 .into(),
             }),
+            Output::Move(state) => output::Output::Move(state.as_ref().into()),
             Output::Ask(Ask { epoch, text, helping, human_until }) => output::Output::Ask(v1::Ask {
                 epoch: *epoch,
                 text: text.clone(),
@@ -102,10 +103,13 @@ impl From<&Output> for v1::Output {
 impl From<&Call> for call::Call {
     fn from(call: &Call) -> Self {
         match call {
-            Call::Open { thread, session, reason, from, through, again } => Self::Open(call::Open {
+            Call::Open { thread, session, brief, from, through, again } => Self::Open(call::Open {
                 thread: thread.to_string(),
                 session: session.to_string(),
-                reason: reason.clone(),
+                reason: brief.reason.clone(),
+                summary: brief.summary.clone(),
+                language: brief.language.clone(),
+                priority: brief.priority.clone(),
                 from: *from,
                 through: *through,
                 again: *again,
@@ -126,16 +130,18 @@ impl TryFrom<v1::Output> for Output {
     fn try_from(output: v1::Output) -> Result<Self, Malformed> {
         Ok(match output.output.ok_or(Malformed("output"))? {
             output::Output::Send(send) => Self::Send(Send {
-                origin: match send.origin() {
-                    v1::send::Origin::Unspecified => return Err(Malformed("origin")),
-                    v1::send::Origin::Assistant => Origin::Assistant,
-                    v1::send::Origin::Rep => Origin::Rep,
-                    v1::send::Origin::Bot => Origin::Bot,
-                    v1::send::Origin::Notice => Origin::Notice,
-                },
+                origin: origin(send.origin())?,
                 id: send.id.parse().map_err(|_| Malformed("send.id"))?,
-                text: send.text,
+                body: together(send.text, send.body)?,
+                quotes: send.quotes.map(Wamid::new),
             }),
+            output::Output::Seen(seen) => Self::Seen { wamid: Wamid::new(seen.wamid), typing: seen.typing },
+            output::Output::Control(control) => Self::Control(match control.action() {
+                control::Action::Unspecified => return Err(Malformed("control.action")),
+                control::Action::Take => ControlAction::Take,
+                control::Action::Release => ControlAction::Release,
+            }),
+            output::Output::Move(state) => Self::Move(Box::new(state.try_into()?)),
             output::Output::Ask(v1::Ask { epoch, text, helping, human_until }) => {
                 Self::Ask(Ask { epoch, text, helping, human_until })
             }
@@ -146,7 +152,12 @@ impl TryFrom<v1::Output> for Output {
                 call::Call::Open(open) => Call::Open {
                     thread: thread(&open.thread)?,
                     session: open.session.parse().map_err(|_| Malformed("session"))?,
-                    reason: open.reason,
+                    brief: Brief {
+                        reason: open.reason,
+                        summary: open.summary,
+                        language: open.language,
+                        priority: open.priority,
+                    },
                     from: open.from,
                     through: open.through,
                     again: open.again,

@@ -1,16 +1,21 @@
 //! Facts: what the session machine reads.
 
 use domain::{
-    EntryId, PhoneNumberId, Wamid,
-    message::{Content, InboundMessage},
+    Cause, EntryId,
+    message::Outgoing,
     session::{
-        Answer, Answered, CallResult, Command, Fact, Happening, MessagingSessionStatus, SalesforceEvent,
-        Undeliverable,
+        Answer, Answered, Brief, CallResult, Command, Fact, Happening, MessagingSessionStatus,
+        SalesforceEvent, Undeliverable,
     },
 };
 
-use super::{Malformed, cause, thread};
-use crate::v1::{self, assistant_answer, entry::Body, salesforce_event, undelivered, whats_app_message};
+use super::{
+    Malformed, cause,
+    content::inbound,
+    outgoing::{apart, together},
+    thread,
+};
+use crate::v1::{self, assistant_answer, entry::Body, salesforce_event, undelivered};
 
 /// The fact in an entry; `None` for entries that ask for no decision (statuses, send records,
 /// decisions, account events).
@@ -21,8 +26,15 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
             ask: cause(&answer.ask, "ask")?,
             epoch: answer.epoch,
             answer: match answer.answer.ok_or(Malformed("answer"))? {
-                assistant_answer::Answer::Reply(reply) => Answer::Reply { text: reply.text },
-                assistant_answer::Answer::Handoff(handoff) => Answer::Handoff { reason: handoff.reason },
+                assistant_answer::Answer::Reply(reply) => {
+                    Answer::Reply { body: together(reply.text, reply.body)? }
+                }
+                assistant_answer::Answer::Handoff(handoff) => Answer::Handoff(Brief {
+                    reason: handoff.reason,
+                    summary: handoff.summary,
+                    language: handoff.language,
+                    priority: handoff.priority,
+                }),
                 assistant_answer::Answer::Silence(_) => Answer::Silence,
             },
         }),
@@ -40,7 +52,7 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
             thread: thread(&event.thread)?,
             entry: EntryId::new(event.entry),
             at: event.at,
-            what: happening(event.what.ok_or(Malformed("what"))?),
+            what: happening(event.what.ok_or(Malformed("what"))?)?,
         }),
         Body::Undelivered(undelivered) => Fact::Undelivered {
             send: undelivered.send.parse().map_err(|_| Malformed("send"))?,
@@ -48,7 +60,9 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
                 undelivered::Reason::WindowClosed(_) => Undeliverable::WindowClosed,
                 undelivered::Reason::Refused(refused) => Undeliverable::Refused { code: refused.code },
                 undelivered::Reason::Unknown(_) => Undeliverable::Unknown,
+                undelivered::Reason::File(_) => Undeliverable::File,
             },
+            lost: undelivered.lost.map(TryInto::try_into).transpose()?,
             excerpt: undelivered.excerpt,
         },
         Body::TimerFired(fired) => Fact::Fired { timer: cause(&fired.timer, "timer")? },
@@ -57,7 +71,11 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
             v1::operator_command::Command::HandOff => Command::HandOff,
             v1::operator_command::Command::GiveBack => Command::GiveBack,
         }),
+        Body::Adopted(adopted) => {
+            Fact::Adopted(Box::new(adopted.state.ok_or(Malformed("adopted.state"))?.try_into()?))
+        }
         Body::WhatsappStatus(_)
+        | Body::MediaFetched(_)
         | Body::Decision(_)
         | Body::SendIntent(_)
         | Body::SendOutcome(_)
@@ -65,48 +83,43 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
     }))
 }
 
-/// A customer's message: transcripts and forwards read these from the log.
-pub fn inbound(message: v1::WhatsAppMessage) -> Result<InboundMessage, Malformed> {
-    Ok(InboundMessage {
-        number: PhoneNumberId::new(message.phone_number_id),
-        wamid: Wamid::new(message.wamid),
-        sent_at: message.sent_at,
-        customer: message.customer.ok_or(Malformed("customer"))?.into(),
-        content: match message.content.ok_or(Malformed("content"))? {
-            whats_app_message::Content::Text(text) => Content::Text(text),
-            whats_app_message::Content::Other(other) => Content::Other { kind: other.kind, text: other.text },
-            whats_app_message::Content::Notice(notice) => Content::Notice { kind: notice.kind },
-        },
-    })
-}
-
-impl v1::WhatsAppMessage {
-    /// The log's form of a customer's message. `raw`: the message as Meta sent it.
-    pub fn new(message: &InboundMessage, waba_id: &domain::WabaId, raw: impl Into<bytes::Bytes>) -> Self {
-        Self {
-            phone_number_id: message.number.as_str().to_owned(),
-            waba_id: waba_id.as_str().to_owned(),
-            wamid: message.wamid.as_str().to_owned(),
-            sent_at: message.sent_at,
-            customer: Some((&message.customer).into()),
-            content: Some(match message.content.clone() {
-                Content::Text(text) => whats_app_message::Content::Text(text),
-                Content::Other { kind, text } => {
-                    whats_app_message::Content::Other(whats_app_message::Other { kind, text })
-                }
-                Content::Notice { kind } => {
-                    whats_app_message::Content::Notice(whats_app_message::Notice { kind })
-                }
-            }),
-            raw: raw.into(),
-        }
+impl v1::AssistantAnswer {
+    /// The log's form of an answer to the question `ask`, asked under `epoch`.
+    pub fn new(ask: Cause, epoch: u32, answer: &Answer) -> Self {
+        let answer = match answer {
+            Answer::Reply { body } => {
+                let (text, body) = apart(body);
+                assistant_answer::Answer::Reply(assistant_answer::Reply { text, body })
+            }
+            Answer::Handoff(brief) => {
+                let Brief { reason, summary, language, priority } = brief.clone();
+                assistant_answer::Answer::Handoff(assistant_answer::Handoff {
+                    reason,
+                    summary,
+                    language,
+                    priority,
+                })
+            }
+            Answer::Silence => assistant_answer::Answer::Silence(assistant_answer::Silence {}),
+        };
+        Self { ask: ask.to_string(), epoch, answer: Some(answer) }
     }
 }
 
-fn happening(what: salesforce_event::What) -> Happening {
-    match what {
-        salesforce_event::What::RepWrote(text) => Happening::RepWrote { text: text.text },
-        salesforce_event::What::BotWrote(text) => Happening::BotWrote { text: text.text },
+/// What somebody in Salesforce wrote: the text first, then what came with it.
+fn bodies(text: salesforce_event::Text) -> Result<Vec<Outgoing>, Malformed> {
+    let words = (!text.text.is_empty()).then_some(Ok(Outgoing::Text(text.text)));
+    words.into_iter().chain(text.bodies.into_iter().map(TryInto::try_into)).collect()
+}
+
+fn happening(what: salesforce_event::What) -> Result<Happening, Malformed> {
+    Ok(match what {
+        salesforce_event::What::RepWrote(text) => Happening::RepWrote { bodies: bodies(text)? },
+        salesforce_event::What::BotWrote(text) => Happening::BotWrote { bodies: bodies(text)? },
+        salesforce_event::What::RepTyping(_) => Happening::RepTyping,
+        salesforce_event::What::Queued(queued) => {
+            Happening::Queued { position: queued.position, wait_seconds: queued.wait_seconds }
+        }
         salesforce_event::What::RepJoined(_) => Happening::RepJoined,
         salesforce_event::What::RepLeft(_) => Happening::RepLeft,
         salesforce_event::What::SessionStatus(status) => Happening::Status {
@@ -122,5 +135,5 @@ fn happening(what: salesforce_event::What) -> Happening {
         salesforce_event::What::RoutingFailed(_) => Happening::RoutingFailed,
         salesforce_event::What::Closed(_) => Happening::Closed,
         salesforce_event::What::Other(other) => Happening::Other { event: other.event },
-    }
+    })
 }

@@ -1,12 +1,16 @@
 //! Between the log's words and the domain's.
 
+mod content;
 mod decision;
 mod fact;
+mod outgoing;
 mod state;
+
+pub use content::inbound;
 
 pub use decision::StoredDecision;
 use domain::{Cause, ThreadId, message::Customer};
-pub use fact::{fact, inbound};
+pub use fact::fact;
 
 use crate::v1;
 

@@ -1,8 +1,8 @@
 //! The state of a conversation.
 
 use domain::{
-    PhoneNumberId,
-    session::{Conversation, Held, Opening, Owner, Session, Stage, Thread},
+    PhoneNumberId, Wamid,
+    session::{Brief, Conversation, Held, Opening, Owner, Parked, Session, Stage, Thread},
 };
 
 use super::{Malformed, cause, thread};
@@ -26,6 +26,13 @@ impl From<&Conversation> for v1::State {
             customer_wrote_at: conversation.customer_wrote_at,
             thread_created: conversation.thread_created,
             ended_session: conversation.ended_session.clone(),
+            last_wamid: conversation.last_wamid.as_ref().map(|wamid| wamid.as_str().to_owned()),
+            group: conversation.group.clone(),
+            thread: conversation.thread.map(|thread| thread.to_string()),
+            parked: conversation.parked.as_ref().map(Into::into),
+            quiet_until: conversation.quiet_until,
+            elsewhere: conversation.elsewhere,
+            no_marketing: conversation.no_marketing,
             owner: Some(match &conversation.owner {
                 Owner::Assistant => state::Owner::Assistant(state::Assistant {}),
                 Owner::Opening(opening) => state::Owner::Opening(opening.into()),
@@ -59,6 +66,13 @@ impl TryFrom<v1::State> for Conversation {
             customer_wrote_at: state.customer_wrote_at,
             thread_created: state.thread_created,
             ended_session: state.ended_session,
+            last_wamid: state.last_wamid.map(Wamid::new),
+            group: state.group,
+            thread: state.thread.as_deref().map(thread).transpose()?,
+            parked: state.parked.map(TryInto::try_into).transpose()?,
+            quiet_until: state.quiet_until,
+            elsewhere: state.elsewhere,
+            no_marketing: state.no_marketing,
             owner: match state.owner.ok_or(Malformed("owner"))? {
                 state::Owner::Assistant(_) => Owner::Assistant,
                 state::Owner::Opening(opening) => Owner::Opening(opening.try_into()?),
@@ -75,7 +89,10 @@ impl From<&Opening> for v1::Opening {
         Self {
             thread: opening.thread.to_string(),
             follow: opening.follow.to_string(),
-            reason: opening.reason.clone(),
+            reason: opening.brief.reason.clone(),
+            summary: opening.brief.summary.clone(),
+            language: opening.brief.language.clone(),
+            priority: opening.brief.priority.clone(),
             stage: Some(match opening.stage {
                 Stage::Following => opening::Stage::Following(opening::Following {}),
                 Stage::Creating { call } => opening::Stage::Creating(call.to_string()),
@@ -99,7 +116,12 @@ impl TryFrom<v1::Opening> for Opening {
         Ok(Self {
             thread: thread(&opening.thread)?,
             follow: cause(&opening.follow, "opening.follow")?,
-            reason: opening.reason,
+            brief: Brief {
+                reason: opening.reason,
+                summary: opening.summary,
+                language: opening.language,
+                priority: opening.priority,
+            },
             stage: match opening.stage.ok_or(Malformed("opening.stage"))? {
                 opening::Stage::Following(_) => Stage::Following,
                 opening::Stage::Creating(call) => Stage::Creating { call: cause(&call, "opening.creating")? },
@@ -125,6 +147,7 @@ impl From<&Thread> for v1::Thread {
             follow: thread.follow.to_string(),
             status_at: thread.status_at,
             told_nobody: thread.told_nobody,
+            told_place_at: thread.told_place_at,
         }
     }
 }
@@ -137,6 +160,32 @@ impl TryFrom<v1::Thread> for Thread {
             follow: cause(&state.follow, "thread.follow")?,
             status_at: state.status_at,
             told_nobody: state.told_nobody,
+            told_place_at: state.told_place_at,
+        })
+    }
+}
+
+impl From<&Parked> for v1::Parked {
+    fn from(Parked { messages, expiry, rescue }: &Parked) -> Self {
+        Self {
+            messages: messages.iter().map(Into::into).collect(),
+            expiry: expiry.to_string(),
+            rescue: rescue.map(|send| send.to_string()),
+        }
+    }
+}
+
+impl TryFrom<v1::Parked> for Parked {
+    type Error = Malformed;
+    fn try_from(parked: v1::Parked) -> Result<Self, Malformed> {
+        Ok(Self {
+            messages: parked.messages.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            expiry: cause(&parked.expiry, "parked.expiry")?,
+            rescue: parked
+                .rescue
+                .map(|send| send.parse())
+                .transpose()
+                .map_err(|_| Malformed("parked.rescue"))?,
         })
     }
 }

@@ -13,8 +13,8 @@ mod words;
 use std::collections::HashSet;
 
 use domain::{
-    message::split_text,
-    session::{Answer, Ask},
+    message::{Outgoing, split_text},
+    session::{Answer, Ask, Brief},
     settings::FaqEntry,
 };
 
@@ -31,9 +31,9 @@ pub const LONGEST_ANSWER: usize = 1024;
 pub const HANDOFF_REASON: &str = "the customer asked for a person";
 
 /// Kinds of message without words that still say nothing to answer.
-const NOT_SAID: [&str; 4] = ["reaction", "sticker", "system", "revoke"];
-/// Kinds whose words are what the customer said: a tap on one of our buttons, a changed message.
-const SAID: [&str; 3] = ["button", "interactive", "edit"];
+const NOT_SAID: [&str; 2] = ["sticker", "request_welcome"];
+/// Kinds whose words are what the customer said.
+const SAID: [&str; 1] = ["form"];
 
 /// The rules under one version of the settings.
 #[derive(Debug)]
@@ -82,10 +82,10 @@ impl Rules {
         }
         // Already on the way to a person: asking again changes nothing.
         if !ask.helping && self.lexicons.iter().any(|lexicon| lexicon.asks_for_person(&clauses)) {
-            return Answer::Handoff { reason: HANDOFF_REASON.into() };
+            return Answer::Handoff(Brief::because(HANDOFF_REASON));
         }
         if let Some(answer) = self.known(&said) {
-            return Answer::Reply { text: answer.to_owned() };
+            return reply(answer);
         }
         if ask.helping {
             return Answer::Silence;
@@ -93,18 +93,18 @@ impl Rules {
         let language = Language::of(text, &said, &self.speech);
         let speech = &self.speech[language.index()];
         if kind.is_some_and(|kind| !SAID.contains(&kind)) {
-            return Answer::Reply { text: speech.text_only.into() };
+            return reply(speech.text_only);
         }
         // A greeting tells its language best: "hola" alone has no other word to go by.
         let all = || std::iter::once(speech).chain(&self.speech);
         if let Some(speech) = all().find(|speech| speech.greets(&said)) {
             let text = if ask.human_until.is_some() { speech.hello_again } else { speech.hello };
-            return Answer::Reply { text: text.into() };
+            return reply(text);
         }
         if let Some(speech) = all().find(|speech| speech.thanks(&said)) {
-            return Answer::Reply { text: speech.welcome.into() };
+            return reply(speech.welcome);
         }
-        Answer::Reply { text: bounded(&speech.fallback(&self.topics)) }
+        reply(bounded(&speech.fallback(&self.topics)))
     }
 
     /// The entry whose matching phrase has the most words; among equals the first.
@@ -124,10 +124,15 @@ impl Rules {
     }
 }
 
+fn reply(text: impl Into<String>) -> Answer {
+    Answer::Reply { body: Outgoing::Text(text.into()) }
+}
+
 /// `[image] some words` taken apart: what is not text arrives like that (`Content::as_text`).
 fn placeholder(text: &str) -> (Option<&str>, &str) {
     let apart = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).filter(|(kind, _)| {
-        (1..=32).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        (1..=80).contains(&kind.len())
+            && kind.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b' '))
     });
     match apart {
         Some((kind, words)) => (Some(kind), words.trim_start()),

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{
     Cause, ConversationKey,
-    session::{Answer, Ask, Output},
+    session::{Ask, Output},
 };
 use proto::{
     StoredDecision,
     subjects::{self, Kind},
-    v1::{self, assistant_answer, entry::Body},
+    v1::{self, entry::Body},
 };
 use runtime::fields;
 use tracing::Instrument as _;
@@ -46,6 +46,9 @@ impl Handler for Worker {
                 | Output::Follow { .. }
                 | Output::Unfollow { .. }
                 | Output::Call(_)
+                | Output::Seen { .. }
+                | Output::Control(_)
+                | Output::Move(_)
                 | Output::Timer { .. } => {}
             }
         }
@@ -60,17 +63,8 @@ impl Worker {
         let answer = self.rules.answer(ask);
         tracing::debug!(?answer, helping = ask.helping, "answered");
         let subject = subjects::fact(key, Kind::Assistant, &cause.to_string());
-        let payload = proto::encode(Body::AssistantAnswer(v1::AssistantAnswer {
-            ask: cause.to_string(),
-            epoch: ask.epoch,
-            answer: Some(match answer {
-                Answer::Reply { text } => assistant_answer::Answer::Reply(assistant_answer::Reply { text }),
-                Answer::Handoff { reason } => {
-                    assistant_answer::Answer::Handoff(assistant_answer::Handoff { reason })
-                }
-                Answer::Silence => assistant_answer::Answer::Silence(assistant_answer::Silence {}),
-            }),
-        }));
+        let answer = v1::AssistantAnswer::new(cause, ask.epoch, &answer);
+        let payload = proto::encode(Body::AssistantAnswer(answer));
         self.log.append_fact(&subject, payload, Some(APPEND_PATIENCE)).await?;
         Ok(())
     }

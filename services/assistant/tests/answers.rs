@@ -26,7 +26,12 @@ fn ask(text: &str, epoch: u32) -> Output {
 }
 
 fn send() -> Output {
-    Output::Send(Send { id: SendId(uuid("send", &[])), text: "hi".into(), origin: Origin::Notice })
+    Output::Send(Send {
+        id: SendId(uuid("send", &[])),
+        body: domain::message::Outgoing::Text("hi".into()),
+        quotes: None,
+        origin: Origin::Notice,
+    })
 }
 
 async fn decide(log: &bus::Log, key: &ConversationKey, answers: Seq, outputs: Vec<Output>) {
@@ -128,6 +133,6 @@ fn first_answer() -> bytes::Bytes {
     proto::encode(Body::AssistantAnswer(proto::v1::AssistantAnswer {
         ask: "7-0".into(),
         epoch: 0,
-        answer: Some(Answer::Reply(proto::v1::assistant_answer::Reply { text: "first".into() })),
+        answer: Some(Answer::Reply(proto::v1::assistant_answer::Reply { text: "first".into(), body: None })),
     }))
 }

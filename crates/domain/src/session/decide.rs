@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    Answer, Answered, Ask, At, Call, CallResult, Command, Context, Conversation, Decision, Fact, Happening,
-    Held, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent, Send, Session, Stage,
-    Thread, Undeliverable,
+    Answer, Answered, Ask, At, Brief, Call, CallResult, Command, Context, ControlAction, Conversation,
+    Decision, Fact, Happening, Held, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent,
+    Session, Stage, Thread,
 };
 use crate::{
-    Cause, Millis, SendId, SessionId, derive,
-    message::{Content, InboundMessage},
+    Cause, Millis, SessionId, derive,
+    message::{Content, IdentityChange, InboundMessage},
+    settings::Nobody,
 };
 
 /// Between tries to open a thread while Salesforce is away: doubling, at most this.
@@ -24,33 +25,83 @@ pub fn decide(state: Conversation, at: At, fact: &Fact, context: &Context<'_>) -
         Fact::Followed { follow } => turn.followed(*follow),
         Fact::Called { call, result } => turn.called(*call, *result),
         Fact::Salesforce(event) => turn.salesforce(event),
-        Fact::Undelivered { reason, excerpt, .. } => turn.undelivered(*reason, excerpt),
+        Fact::Undelivered { send, reason, excerpt, lost } => {
+            turn.undelivered(*send, *reason, excerpt, lost.as_ref());
+        }
         Fact::Fired { timer } => turn.fired(*timer),
         Fact::Operator(command) => turn.operator(*command),
+        Fact::Adopted(state) => turn.adopted(state),
     }
     Decision { state: turn.state, outputs: turn.outputs }
 }
 
-struct Turn<'a> {
-    at: At,
-    context: &'a Context<'a>,
-    state: Conversation,
-    outputs: Vec<Output>,
+pub(super) struct Turn<'a> {
+    pub(super) at: At,
+    pub(super) context: &'a Context<'a>,
+    pub(super) state: Conversation,
+    pub(super) outputs: Vec<Output>,
 }
 
 impl Turn<'_> {
     fn inbound(&mut self, message: &InboundMessage) {
         match &message.content {
-            Content::Text(_) | Content::Other { .. } => {}
-            Content::Notice { .. } => return,
+            Content::Text(_)
+            | Content::Media(_)
+            | Content::Location(_)
+            | Content::Contacts(_)
+            | Content::Choice(_)
+            | Content::Form(_)
+            | Content::Order(_)
+            | Content::Unsupported { .. }
+            | Content::Other { .. } => self.said(message),
+            // It opens the window, wants no answer, and the rep sees it.
+            Content::Reaction { .. } => {
+                self.meet(message);
+                self.unpark();
+                self.mark(message);
+            }
+            Content::Edited { .. } | Content::Revoked { .. } => self.mark(message),
+            Content::Identity(change) => self.identity_changed(change),
+            Content::Echo(content) => self.answered_in_the_app(&content.as_text()),
+            Content::Standby(_) => {
+                self.meet(message);
+                self.state.elsewhere = true;
+                self.open_session(message);
+            }
+            Content::OtherResponder(_) => self.state.elsewhere = true,
+            Content::ControlPassed { reason, summary } => {
+                self.meet(message);
+                self.state.elsewhere = false;
+                self.open_session(message);
+                if self.state.owner == Owner::Assistant && self.context.has_team {
+                    let reason = reason.as_deref().unwrap_or("another responder passed the conversation on");
+                    self.hand_off(Brief { summary: summary.clone(), ..Brief::because(reason) });
+                }
+            }
+            Content::ControlTaken => {
+                self.state.elsewhere = true;
+                self.state.epoch += 1;
+            }
+            Content::MarketingConsent { wanted } => self.state.no_marketing = !wanted,
+            Content::Notice { .. } => {}
         }
-        self.state.customer = message.customer.clone();
+    }
+
+    /// What every sign of life of the customer tells.
+    fn meet(&mut self, message: &InboundMessage) {
+        // Some events name nobody, some name less than the messages before them.
+        if let Some(customer) = message.customer.id().map(|_| &message.customer) {
+            let name = customer.name.clone().or_else(|| self.state.customer.name.take());
+            self.state.customer = crate::message::Customer { name, ..customer.clone() };
+        }
+        self.state.group.clone_from(&message.context.group);
         self.state.contact.get_or_insert(self.context.contact);
-        let silence = message.sent_at.saturating_sub(self.state.customer_wrote_at);
         self.state.customer_wrote_at = self.state.customer_wrote_at.max(message.sent_at);
-        let resolved = self.state.owner == Owner::Assistant
-            && silence > millis(self.context.policy.auto_resolve_after_seconds);
-        if self.state.session.is_none() || resolved {
+    }
+
+    /// The episode of support that a message belongs to: the present one, or a new one.
+    fn open_session(&mut self, message: &InboundMessage) {
+        if self.state.session.is_none() {
             let id =
                 derive::uuid("session", &[self.context.key.as_bytes(), message.wamid.as_str().as_bytes()]);
             self.state.session = Some(Session {
@@ -62,28 +113,142 @@ impl Turn<'_> {
                 shown_through: 0,
             });
         }
+    }
+
+    /// The customer said something that wants an answer.
+    fn said(&mut self, message: &InboundMessage) {
+        let silence = message.sent_at.saturating_sub(self.state.customer_wrote_at);
+        if self.state.owner == Owner::Assistant
+            && silence > millis(self.context.policy.auto_resolve_after_seconds)
+        {
+            self.state.session = None;
+        }
+        self.meet(message);
+        self.state.last_wamid = Some(message.wamid.clone());
+        self.state.elsewhere = false;
+        self.open_session(message);
+        self.unpark();
 
         let seq = self.at.seq;
         match &mut self.state.owner {
-            Owner::Assistant if self.context.assistant_on => self.ask(message, false),
-            Owner::Assistant if self.context.has_team => self.hand_off("the assistant is switched off"),
+            Owner::Assistant if self.at.time < self.state.quiet_until => {}
+            Owner::Assistant if self.context.assistant_on => {
+                self.seen(true);
+                self.ask(message, false);
+            }
+            Owner::Assistant if self.context.has_team => {
+                self.hand_off(Brief::because("the assistant is switched off"));
+            }
             Owner::Assistant => {}
             Owner::Opening(opening) => {
-                opening.held = Some(match opening.held {
-                    None => Held { from: seq, through: seq },
-                    Some(held) => Held { through: seq, ..held },
-                });
+                opening.hold(seq);
                 self.ask_while_waiting(message);
             }
             Owner::Waiting(thread) => {
                 let thread = thread.id;
                 self.call(Call::Forward { thread, from: seq, through: seq });
-                self.ask_while_waiting(message);
+                if self.is_stop_word(message) {
+                    self.call(Call::EndSession { thread });
+                } else {
+                    self.ask_while_waiting(message);
+                }
             }
             Owner::Live(thread) | Owner::Inactive(thread) => {
                 let thread = thread.id;
                 self.call(Call::Forward { thread, from: seq, through: seq });
+                if self.is_stop_word(message) {
+                    self.call(Call::EndSession { thread });
+                }
             }
+        }
+    }
+
+    /// Something about an earlier message: the rep sees it, nobody answers it.
+    fn mark(&mut self, _message: &InboundMessage) {
+        let seq = self.at.seq;
+        match &mut self.state.owner {
+            Owner::Assistant => {}
+            Owner::Opening(opening) => opening.hold(seq),
+            Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => {
+                let thread = thread.id;
+                self.call(Call::Forward { thread, from: seq, through: seq });
+            }
+        }
+    }
+
+    fn is_stop_word(&self, message: &InboundMessage) -> bool {
+        let Content::Text(text) = &message.content else { return false };
+        let text = text.trim().to_lowercase();
+        self.context.policy.stop_words.iter().any(|word| word.to_lowercase() == text)
+    }
+
+    /// A person of the business has answered: the assistant does not talk over them.
+    fn answered_in_the_app(&mut self, text: &str) {
+        self.state.epoch += 1;
+        self.state.quiet_until = self.at.time.saturating_add(millis(self.context.policy.echo_quiet_seconds));
+        self.note(format!("Answered in the WhatsApp Business app: {text}"));
+    }
+
+    /// The customer goes by other ids. Under the same conversation key that is all; else what this
+    /// conversation has goes to the one under the new ids.
+    fn identity_changed(&mut self, IdentityChange { before, after }: &IdentityChange) {
+        let name = self.state.customer.name.clone();
+        let customer = crate::message::Customer { name: after.name.clone().or(name), ..after.clone() };
+        self.state.customer = customer;
+        if self.state.group.is_some() || before.id() == after.id() || after.id().is_none() {
+            return;
+        }
+        self.push(Output::Move(Box::new(self.state.clone())));
+        if let Some((thread, _)) = self.state.followed_thread() {
+            self.push(Output::Unfollow { thread });
+        }
+        self.state.owner = Owner::Assistant;
+        self.state.session = None;
+        self.state.parked = None;
+        self.state.epoch += 1;
+    }
+
+    /// What the conversation under the customer's earlier ids had.
+    fn adopted(&mut self, before: &Conversation) {
+        self.state.contact = before.contact.or(self.state.contact);
+        self.state.customer_wrote_at = self.state.customer_wrote_at.max(before.customer_wrote_at);
+        self.state.no_marketing |= before.no_marketing;
+        if self.state.customer.id().is_none() {
+            self.state.customer = before.customer.clone();
+        }
+        // The customer wrote under the new ids already, and somebody takes care of it.
+        if self.state.owner != Owner::Assistant {
+            return;
+        }
+        self.state.epoch = self.state.epoch.max(before.epoch) + 1;
+        self.state.thread = before.thread_id_known();
+        self.state.thread_created = before.thread_created;
+        self.state.ended_session.clone_from(&before.ended_session);
+        if let Some(session) = &before.session {
+            let shown_through = self.at.seq;
+            self.state.session = Some(Session { first: self.at.seq, shown_through, ..session.clone() });
+        }
+        match &before.owner {
+            Owner::Assistant => {}
+            Owner::Opening(opening) => self.hand_off(opening.brief.clone()),
+            Owner::Waiting(thread) => self.state.owner = Owner::Waiting(self.refollowed(thread)),
+            Owner::Live(thread) => self.state.owner = Owner::Live(self.refollowed(thread)),
+            Owner::Inactive(thread) => self.state.owner = Owner::Inactive(self.refollowed(thread)),
+        }
+        if let Some(parked) = &before.parked {
+            let expiry = self.timer(self.context.policy.parked_keep_seconds);
+            self.state.parked = Some(super::Parked { expiry, ..parked.clone() });
+        }
+    }
+
+    fn refollowed(&mut self, thread: &Thread) -> Thread {
+        let follow = self.push(Output::Follow { thread: thread.id });
+        Thread { follow, ..thread.clone() }
+    }
+
+    fn seen(&mut self, typing: bool) {
+        if let (true, Some(wamid)) = (self.context.policy.read_receipts, self.state.last_wamid.clone()) {
+            self.push(Output::Seen { wamid, typing });
         }
     }
 
@@ -94,22 +259,25 @@ impl Turn<'_> {
         }
         match (&self.state.owner, answer) {
             (_, Answer::Silence) => {}
-            (Owner::Assistant | Owner::Opening(_), Answer::Reply { text }) => {
-                self.send(Origin::Assistant, text.clone());
+            (Owner::Assistant, Answer::Reply { .. })
+                if self.state.elsewhere || self.at.time < self.state.quiet_until => {}
+            (Owner::Assistant | Owner::Opening(_), Answer::Reply { body }) => {
+                self.send(Origin::Assistant, body.clone(), None);
             }
-            (Owner::Waiting(thread), Answer::Reply { text }) => {
-                let thread = thread.id;
-                self.send(Origin::Assistant, text.clone());
-                self.call(Call::Note { thread, text: format!("Assistant: {text}") });
+            (Owner::Waiting(_), Answer::Reply { body }) => {
+                self.send(Origin::Assistant, body.clone(), None);
+                self.note(format!("Assistant: {}", body.as_text()));
             }
-            (Owner::Assistant, Answer::Handoff { reason }) if self.context.has_team => self.hand_off(reason),
-            (Owner::Assistant, Answer::Handoff { .. }) => {
-                self.send(Origin::Notice, self.context.policy.texts.no_team.clone());
+            (Owner::Assistant, Answer::Handoff(brief)) if self.context.has_team => {
+                self.hand_off(brief.clone());
+            }
+            (Owner::Assistant, Answer::Handoff(_)) => {
+                self.send_text(Origin::Notice, self.context.policy.texts.no_team.clone());
             }
             // Already on the way to a person.
-            (Owner::Opening(_) | Owner::Waiting(_), Answer::Handoff { .. }) => {}
+            (Owner::Opening(_) | Owner::Waiting(_), Answer::Handoff(_)) => {}
             // Cannot be: entering these states raised the epoch. A person is there in any case.
-            (Owner::Live(_) | Owner::Inactive(_), Answer::Reply { .. } | Answer::Handoff { .. }) => {}
+            (Owner::Live(_) | Owner::Inactive(_), Answer::Reply { .. } | Answer::Handoff(_)) => {}
         }
     }
 
@@ -136,26 +304,34 @@ impl Turn<'_> {
                     opening.stage = Stage::Resting { timer };
                 }
                 if !told {
-                    self.send(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
+                    self.send_text(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
                 }
             }
         }
     }
 
     fn salesforce(&mut self, event: &SalesforceEvent) {
-        let thread_is_ours = self
-            .state
-            .contact
-            .is_some_and(|contact| Conversation::thread_id(&self.context.key, contact) == event.thread);
-        if !thread_is_ours {
+        if self.state.thread_id(&self.context.key) != Some(event.thread) {
             return;
         }
         match &event.what {
-            Happening::RepWrote { text } => {
+            Happening::RepWrote { bodies } => {
                 self.rep_present(event.at);
-                self.send(Origin::Rep, text.clone());
+                for body in bodies {
+                    self.send(Origin::Rep, body.clone(), None);
+                }
             }
-            Happening::BotWrote { text } => self.send(Origin::Bot, text.clone()),
+            Happening::BotWrote { bodies } => {
+                for body in bodies {
+                    self.send(Origin::Bot, body.clone(), None);
+                }
+            }
+            Happening::RepTyping => {
+                if matches!(self.state.owner, Owner::Live(_)) {
+                    self.seen(true);
+                }
+            }
+            Happening::Queued { position, .. } => self.queued(*position),
             Happening::RepJoined => self.rep_present(event.at),
             Happening::Status { session, .. } if self.state.ended_session.as_ref() == Some(session) => {}
             Happening::Status { status, session } => self.status(*status, session, event.at),
@@ -221,38 +397,45 @@ impl Turn<'_> {
     }
 
     fn routing_failed(&mut self) {
-        let told = match &mut self.state.owner {
-            Owner::Waiting(thread) => std::mem::replace(&mut thread.told_nobody, true),
-            Owner::Opening(opening) => std::mem::replace(&mut opening.told, true),
+        let (told, thread) = match &mut self.state.owner {
+            Owner::Waiting(thread) => (std::mem::replace(&mut thread.told_nobody, true), Some(thread.id)),
+            Owner::Opening(opening) => (std::mem::replace(&mut opening.told, true), None),
             Owner::Assistant | Owner::Live(_) | Owner::Inactive(_) => return,
         };
-        if !told {
-            self.send(Origin::Notice, self.context.policy.texts.nobody_available.clone());
+        match (self.context.policy.nobody_available, thread) {
+            (Nobody::BackToAssistant, Some(thread)) if self.context.assistant_on => {
+                self.call(Call::EndSession { thread });
+                self.back_to_assistant(self.context.policy.texts.nobody_goodbye.clone());
+            }
+            (Nobody::BackToAssistant | Nobody::KeepWaiting, _) => {
+                if !told {
+                    self.send_text(Origin::Notice, self.context.policy.texts.nobody_available.clone());
+                }
+            }
         }
     }
 
-    fn undelivered(&mut self, reason: Undeliverable, excerpt: &str) {
-        let thread = match &self.state.owner {
-            Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => thread.id,
-            Owner::Assistant | Owner::Opening(_) => return,
-        };
-        let why = match reason {
-            Undeliverable::WindowClosed => {
-                "WhatsApp's 24-hour window is closed: the customer has to write first, or gets a template"
-                    .to_owned()
-            }
-            Undeliverable::Refused { code } => format!("WhatsApp refused it (code {code})"),
-            Undeliverable::Unknown => "WhatsApp gave no answer: it may or may not have arrived".to_owned(),
-        };
-        self.call(Call::Note { thread, text: format!("Not delivered: “{excerpt}”. {why}.") });
+    /// The place in the queue: a hint, and not too often.
+    fn queued(&mut self, position: Option<u32>) {
+        let every = self.context.policy.queue_notice_seconds;
+        let (Owner::Waiting(thread), Some(position)) = (&mut self.state.owner, position) else { return };
+        if every.is_zero() || self.at.time.saturating_sub(thread.told_place_at) < millis(every) {
+            return;
+        }
+        thread.told_place_at = self.at.time;
+        let text = self.context.policy.texts.queue_position.replace("{position}", &position.to_string());
+        self.send_text(Origin::Notice, text);
     }
 
     fn fired(&mut self, timer: Cause) {
+        if self.parked_expired(timer) {
+            return;
+        }
         let Owner::Opening(opening) = &mut self.state.owner else { return };
         if opening.stage == (Stage::Resting { timer }) {
             self.open();
         } else if opening.patience == timer && !std::mem::replace(&mut opening.told, true) {
-            self.send(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
+            self.send_text(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
         }
         // Any other timer was overtaken.
     }
@@ -260,7 +443,7 @@ impl Turn<'_> {
     fn operator(&mut self, command: Command) {
         match (&self.state.owner, command) {
             (Owner::Assistant, Command::HandOff) if self.context.has_team && self.state.session.is_some() => {
-                self.hand_off("an operator asked for it");
+                self.hand_off(Brief::because("an operator asked for it"));
             }
             (Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread), Command::GiveBack) => {
                 // The end comes back as an event, and with it the assistant.
@@ -273,17 +456,21 @@ impl Turn<'_> {
         }
     }
 
-    fn hand_off(&mut self, reason: &str) {
-        let (Some(contact), Some(session)) = (self.state.contact, &mut self.state.session) else { return };
+    fn hand_off(&mut self, brief: Brief) {
+        let thread = self.state.thread_id(&self.context.key);
+        let (Some(thread), Some(session)) = (thread, &mut self.state.session) else { return };
         session.handoffs += 1;
         self.state.epoch += 1;
-        let thread = Conversation::thread_id(&self.context.key, contact);
+        self.state.thread = Some(thread);
+        if self.context.routing {
+            self.push(Output::Control(ControlAction::Take));
+        }
         let follow = self.push(Output::Follow { thread });
         let patience = self.timer(self.context.policy.opening_patience_seconds);
         self.state.owner = Owner::Opening(Opening {
             thread,
             follow,
-            reason: reason.to_owned(),
+            brief,
             stage: Stage::Following,
             failures: 0,
             transcript_through: self.at.seq,
@@ -293,7 +480,7 @@ impl Turn<'_> {
             rep_present: false,
             ended: false,
         });
-        self.send(Origin::Notice, self.context.policy.texts.connecting.clone());
+        self.send_text(Origin::Notice, self.context.policy.texts.connecting.clone());
     }
 
     fn open(&mut self) {
@@ -304,7 +491,7 @@ impl Turn<'_> {
         let call = self.call(Call::Open {
             thread: opening.thread,
             session: session.id,
-            reason: opening.reason.clone(),
+            brief: opening.brief.clone(),
             from: session.first.max(session.shown_through + 1),
             through: opening.transcript_through,
             again,
@@ -317,8 +504,13 @@ impl Turn<'_> {
     fn opened(&mut self) {
         let Owner::Opening(opening) = self.state.owner.clone() else { return };
         self.state.thread_created = true;
-        let thread =
-            Thread { id: opening.thread, follow: opening.follow, status_at: 0, told_nobody: opening.told };
+        let thread = Thread {
+            id: opening.thread,
+            follow: opening.follow,
+            status_at: 0,
+            told_nobody: opening.told,
+            told_place_at: 0,
+        };
         if let Some(Held { from, through }) = opening.held {
             self.call(Call::Forward { thread: opening.thread, from, through });
         }
@@ -335,19 +527,26 @@ impl Turn<'_> {
 
     /// The messaging session is over: the assistant is back.
     fn give_back(&mut self) {
+        self.back_to_assistant(self.context.policy.texts.chat_ended.clone());
+    }
+
+    fn back_to_assistant(&mut self, goodbye: String) {
         let thread = match &self.state.owner {
             Owner::Assistant => return,
             Owner::Opening(opening) => opening.thread,
             Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => thread.id,
         };
         self.push(Output::Unfollow { thread });
+        if self.context.routing {
+            self.push(Output::Control(ControlAction::Release));
+        }
         self.state.owner = Owner::Assistant;
         self.state.epoch += 1;
         if let Some(session) = &mut self.state.session {
             session.human_until = Some(self.at.time);
             session.shown_through = self.at.seq;
         }
-        self.send(Origin::Notice, self.context.policy.texts.chat_ended.clone());
+        self.send_text(Origin::Notice, goodbye);
     }
 
     fn ask_while_waiting(&mut self, message: &InboundMessage) {
@@ -362,31 +561,22 @@ impl Turn<'_> {
         self.push(Output::Ask(ask));
     }
 
-    fn send(&mut self, origin: Origin, text: String) {
-        if text.trim().is_empty() {
-            return;
-        }
-        let cause = self.next_cause();
-        let id = derive::uuid("send", &[self.context.key.as_bytes(), cause.to_string().as_bytes()]);
-        self.push(Output::Send(Send { id: SendId(id), text, origin }));
-    }
-
-    fn timer(&mut self, after: Duration) -> Cause {
+    pub(super) fn timer(&mut self, after: Duration) -> Cause {
         let at = self.at.time.saturating_add(millis(after));
         self.push(Output::Timer { at })
     }
 
-    fn call(&mut self, call: Call) -> Cause {
+    pub(super) fn call(&mut self, call: Call) -> Cause {
         self.push(Output::Call(call))
     }
 
-    fn push(&mut self, output: Output) -> Cause {
+    pub(super) fn push(&mut self, output: Output) -> Cause {
         let cause = self.next_cause();
         self.outputs.push(output);
         cause
     }
 
-    fn next_cause(&self) -> Cause {
+    pub(super) fn next_cause(&self) -> Cause {
         let index = u32::try_from(self.outputs.len()).unwrap_or(u32::MAX);
         Cause { answers: self.at.seq, index }
     }
@@ -402,6 +592,6 @@ fn rest_after(failures: u32, result: CallResult) -> Duration {
     }
 }
 
-fn millis(duration: Duration) -> Millis {
+pub(super) fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -18,18 +18,23 @@
 //!   assistant's answer carries the epoch it was asked under, and a stale one is dropped.
 //! - A participant who leaves ends nothing (transfers and conferences do that); only the end of
 //!   the messaging session brings the assistant back.
-//! - What a rep wrote is sent whatever the state.
+//! - What a rep wrote is sent whatever the state; outside the customer service window it is kept
+//!   and sent, in order, once the customer has written.
+//! - Nothing but a template is sent outside the customer service window.
 //! - A message that comes while a thread is opening waits for it.
 
 mod decide;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use decide::decide;
+pub use window::{CUSTOMER_SERVICE_WINDOW, WINDOW_MARGIN, window_is_open};
 
 use crate::{
     Cause, ContactId, ConversationKey, EntryId, Millis, PhoneNumberId, SendId, Seq, SessionId, ThreadId,
-    message::{Customer, InboundMessage},
+    Wamid,
+    message::{Customer, InboundMessage, Outgoing},
     settings::Policy,
 };
 
@@ -45,11 +50,26 @@ pub struct Conversation {
     pub epoch: u32,
     /// When the customer last wrote, by Meta's clock: the customer service window counts from it.
     pub customer_wrote_at: Millis,
+    /// The message that read marks and typing indicators refer to.
+    pub last_wamid: Option<Wamid>,
+    /// The WhatsApp group that this is the conversation of.
+    pub group: Option<String>,
+    /// The Salesforce conversation, once one was asked for; carried along when the customer's ids
+    /// change.
+    pub thread: Option<ThreadId>,
     /// Set once the Salesforce conversation exists. It lives for ever; later handoffs open a new
     /// messaging session in it.
     pub thread_created: bool,
     /// The messaging session that ended last: its late events concern nobody any more.
     pub ended_session: Option<String>,
+    /// Messages of reps that wait for the customer service window, oldest first.
+    pub parked: Option<Parked>,
+    /// Somebody answers in the WhatsApp Business app: until then the assistant keeps quiet.
+    pub quiet_until: Millis,
+    /// Another responder has the thread (Conversation Routing): nothing is answered.
+    pub elsewhere: bool,
+    /// The customer wants no marketing messages.
+    pub no_marketing: bool,
     pub owner: Owner,
 }
 
@@ -62,8 +82,15 @@ impl Conversation {
             session: None,
             epoch: 0,
             customer_wrote_at: 0,
+            last_wamid: None,
+            group: None,
+            thread: None,
             thread_created: false,
             ended_session: None,
+            parked: None,
+            quiet_until: 0,
+            elsewhere: false,
+            no_marketing: false,
             owner: Owner::Assistant,
         }
     }
@@ -80,9 +107,51 @@ impl Conversation {
     }
 
     /// The Salesforce conversation of this person on this channel. Always the same one.
-    pub fn thread_id(key: &ConversationKey, contact: ContactId) -> ThreadId {
-        ThreadId(crate::derive::uuid("thread", &[key.as_bytes(), contact.0.as_bytes()]))
+    pub fn thread_id(&self, key: &ConversationKey) -> Option<ThreadId> {
+        let derived = |contact: ContactId| {
+            ThreadId(crate::derive::uuid("thread", &[key.as_bytes(), contact.0.as_bytes()]))
+        };
+        self.thread.or_else(|| self.contact.map(derived))
     }
+}
+
+impl Conversation {
+    /// The Salesforce conversation that was asked for, if any was.
+    fn thread_id_known(&self) -> Option<ThreadId> {
+        self.followed_thread().map(|(thread, _)| thread).or(self.thread)
+    }
+}
+
+impl Opening {
+    /// This message waits for the thread.
+    fn hold(&mut self, seq: Seq) {
+        self.held = Some(match self.held {
+            None => Held { from: seq, through: seq },
+            Some(held) => Held { through: seq, ..held },
+        });
+    }
+}
+
+/// What reps wrote while the customer service window was closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Oldest first, at most [`Parked::LIMIT`].
+    pub messages: Vec<ParkedMessage>,
+    /// When it fires they are given up.
+    pub expiry: Cause,
+    /// The template that asks the customer to write, if one was sent.
+    pub rescue: Option<SendId>,
+}
+
+impl Parked {
+    pub const LIMIT: usize = 30;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedMessage {
+    pub body: Outgoing,
+    pub quotes: Option<Wamid>,
+    pub origin: Origin,
 }
 
 /// One episode of support.
@@ -119,7 +188,7 @@ pub struct Opening {
     pub thread: ThreadId,
     /// The output that asked egress to follow the thread.
     pub follow: Cause,
-    pub reason: String,
+    pub brief: Brief,
     pub stage: Stage,
     /// Failed tries to create the conversation.
     pub failures: u32,
@@ -133,6 +202,29 @@ pub struct Opening {
     /// What the event stream already showed, before our own call was answered.
     pub rep_present: bool,
     pub ended: bool,
+}
+
+/// What a rep and a routing flow should know about why.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Brief {
+    pub reason: String,
+    pub summary: Option<String>,
+    /// Of the customer, as Salesforce writes it: `en_US`.
+    pub language: Option<String>,
+    pub priority: Option<String>,
+}
+
+impl Brief {
+    pub fn because(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), ..Self::default() }
+    }
+}
+
+/// Holds words about the customer: never printed.
+impl std::fmt::Debug for Brief {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Brief(…)")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +252,8 @@ pub struct Thread {
     pub status_at: Millis,
     /// The customer was told that nobody is available.
     pub told_nobody: bool,
+    /// When the customer was last told the place in the queue.
+    pub told_place_at: Millis,
 }
 
 /// Something that happened.
@@ -180,11 +274,15 @@ pub enum Fact {
         send: SendId,
         reason: Undeliverable,
         excerpt: String,
+        /// What it was; `None` when the log has forgotten it.
+        lost: Option<ParkedMessage>,
     },
     Fired {
         timer: Cause,
     },
     Operator(Command),
+    /// The customer's ids changed: what the conversation under the old ones had.
+    Adopted(Box<Conversation>),
 }
 
 /// The assistant's answer to a question.
@@ -197,8 +295,8 @@ pub struct Answered {
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
-    Reply { text: String },
-    Handoff { reason: String },
+    Reply { body: Outgoing },
+    Handoff(Brief),
     Silence,
 }
 
@@ -206,7 +304,7 @@ impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Reply { .. } => "Reply",
-            Self::Handoff { .. } => "Handoff",
+            Self::Handoff(_) => "Handoff",
             Self::Silence => "Silence",
         })
     }
@@ -233,13 +331,19 @@ pub struct SalesforceEvent {
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum Happening {
-    /// From a person.
+    /// From a person; more than one body where a text comes with files.
     RepWrote {
-        text: String,
+        bodies: Vec<Outgoing>,
     },
     /// From a bot or an automation in Salesforce: the customer sees it, ownership does not change.
     BotWrote {
-        text: String,
+        bodies: Vec<Outgoing>,
+    },
+    RepTyping,
+    /// The place in the queue, from 1; the wait is an estimate.
+    Queued {
+        position: Option<u32>,
+        wait_seconds: Option<u32>,
     },
     RepJoined,
     RepLeft,
@@ -262,6 +366,8 @@ impl std::fmt::Debug for Happening {
         match self {
             Self::RepWrote { .. } => f.write_str("RepWrote"),
             Self::BotWrote { .. } => f.write_str("BotWrote"),
+            Self::RepTyping => f.write_str("RepTyping"),
+            Self::Queued { position, .. } => write!(f, "Queued({position:?})"),
             Self::RepJoined => f.write_str("RepJoined"),
             Self::RepLeft => f.write_str("RepLeft"),
             Self::Status { status, .. } => write!(f, "Status({status:?})"),
@@ -290,6 +396,8 @@ pub enum Undeliverable {
     WindowClosed,
     /// WhatsApp refused it, at once or later. `code` as in Meta's error table.
     Refused { code: i32 },
+    /// The file could not be fetched, or WhatsApp takes no such file.
+    File,
     /// Sent twice without an answer or a receipt: it may or may not have arrived.
     Unknown,
 }
@@ -303,8 +411,16 @@ pub enum Command {
 /// Something to do. Its id is a [`Cause`]: the answered fact and the place in this list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Egress: a text to the customer.
+    /// Egress: a message to the customer.
     Send(Send),
+    /// Egress: shows the customer that this message was read and, for some seconds, that an answer
+    /// is being written. A courtesy: tried once, and not when it is late.
+    Seen { wamid: Wamid, typing: bool },
+    /// Egress: who answers on this number, where several responders share it.
+    Control(ControlAction),
+    /// Handoff: the customer's ids changed; [`Fact::Adopted`] in the conversation under the new
+    /// ones.
+    Move(Box<Conversation>),
     /// Assistant: a question.
     Ask(Ask),
     /// Egress: keep the event stream of this thread up, and say so ([`Fact::Followed`]).
@@ -320,13 +436,23 @@ pub enum Output {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Send {
     pub id: SendId,
-    pub text: String,
+    pub body: Outgoing,
+    /// The message that it quotes.
+    pub quotes: Option<Wamid>,
     pub origin: Origin,
+}
+
+/// `thread_control` (`whatsapp-cloud-api.md` §13.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlAction {
+    Take,
+    Release,
 }
 
 impl std::fmt::Debug for Send {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Send").field("id", &self.id).field("origin", &self.origin).finish_non_exhaustive()
+        let Self { id, body, quotes: _, origin } = self;
+        write!(f, "Send({id}, {body:?}, {origin:?})")
     }
 }
 
@@ -366,7 +492,7 @@ pub enum Call {
     Open {
         thread: ThreadId,
         session: SessionId,
-        reason: String,
+        brief: Brief,
         from: Seq,
         through: Seq,
         again: bool,
@@ -420,6 +546,8 @@ pub struct Context<'a> {
     pub assistant_on: bool,
     /// The channel has somewhere to hand off to.
     pub has_team: bool,
+    /// Several responders share the number, and we are the one that takes over.
+    pub routing: bool,
 }
 
 /// The one answer to a fact.

@@ -30,8 +30,8 @@ fn ask(text: &str) -> Ask {
 /// The answer in one word and its text.
 fn say(rules: &Rules, ask: &Ask) -> String {
     match rules.answer(ask) {
-        Answer::Reply { text } => text,
-        Answer::Handoff { .. } => "handoff".into(),
+        Answer::Reply { body } => body.as_text(),
+        Answer::Handoff(_) => "handoff".into(),
         Answer::Silence => "silence".into(),
     }
 }
@@ -145,10 +145,9 @@ fn what_is_no_text_is_told_so() {
         ("[audio]", "I can only read text"),
         ("[document] mi factura de la luz", "Por ahora solo puedo"),
         ("[image] I want to talk to a human", "handoff"),
-        ("[reaction] 👍", "silence"),
         ("[sticker]", "silence"),
-        ("[button] human", "handoff"),
-        ("[interactive] where is my parcel", "I don't have an answer"),
+        ("[voice note]", "I can only read text"),
+        ("[form] where is my parcel", "I don't have an answer"),
         ("  ", "silence"),
         ("[See attached] where is it", "I don't have an answer"),
     ] {

@@ -5,13 +5,21 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 
 use super::*;
-use crate::{CustomerId, Wamid, derive::Keying, message::Content};
+use crate::{
+    CustomerId, Wamid,
+    derive::Keying,
+    message::{Content, MessageContext},
+};
+
+mod around;
+mod window;
 
 struct Walk {
     key: ConversationKey,
     contact: ContactId,
     policy: Policy,
     assistant_on: bool,
+    routing: bool,
     state: Conversation,
     seq: Seq,
     time: Millis,
@@ -27,6 +35,7 @@ impl Walk {
             contact: keying.contact(&customer),
             policy: Policy::default(),
             assistant_on: true,
+            routing: false,
             state: Conversation::new(number),
             seq: 0,
             time: 1_000_000,
@@ -34,7 +43,8 @@ impl Walk {
     }
 
     fn thread(&self) -> ThreadId {
-        Conversation::thread_id(&self.key, self.contact)
+        let state = Conversation { contact: Some(self.contact), ..self.state.clone() };
+        state.thread_id(&self.key).unwrap()
     }
 
     fn play(&mut self, fact: &Fact) -> Vec<Output> {
@@ -46,6 +56,7 @@ impl Walk {
             policy: &self.policy,
             assistant_on: self.assistant_on,
             has_team: true,
+            routing: self.routing,
         };
         let at = At { seq: self.seq, time: self.time };
         let decision = decide(self.state.clone(), at, fact, &context);
@@ -54,14 +65,23 @@ impl Walk {
     }
 
     fn says(&mut self, text: &str) -> Vec<Output> {
+        self.sends(Content::Text(text.into()))
+    }
+
+    fn sends(&mut self, content: Content) -> Vec<Output> {
         let fact = Fact::Inbound(InboundMessage {
             number: PhoneNumberId::new("1"),
             wamid: Wamid::new(format!("wamid.{}", self.seq)),
             sent_at: self.time,
             customer: Customer { bsuid: Some("US.1".into()), ..Customer::default() },
-            content: Content::Text(text.into()),
+            content,
+            context: MessageContext::default(),
         });
         self.play(&fact)
+    }
+
+    fn hours_pass(&mut self, hours: i64) {
+        self.time += hours * 3_600_000;
     }
 
     /// The assistant answers the newest question.
@@ -76,7 +96,7 @@ impl Walk {
 
     fn asks_for_a_person(&mut self) -> Vec<Output> {
         let asked = self.says("a person please");
-        self.answers(&asked, Answer::Handoff { reason: "asked".into() })
+        self.answers(&asked, Answer::Handoff(Brief::because("asked")))
     }
 
     fn follow_is_up(&mut self) -> Vec<Output> {
@@ -120,10 +140,18 @@ impl Walk {
     }
 }
 
-fn sent(outputs: &[Output]) -> Vec<&str> {
+fn reply(text: &str) -> Answer {
+    Answer::Reply { body: Outgoing::Text(text.into()) }
+}
+
+fn rep_wrote(text: &str) -> Happening {
+    Happening::RepWrote { bodies: vec![Outgoing::Text(text.into())] }
+}
+
+fn sent(outputs: &[Output]) -> Vec<String> {
     outputs
         .iter()
-        .filter_map(|o| if let Output::Send(send) = o { Some(send.text.as_str()) } else { None })
+        .filter_map(|o| if let Output::Send(send) = o { Some(send.body.as_text()) } else { None })
         .collect()
 }
 
@@ -135,7 +163,7 @@ fn calls(outputs: &[Output]) -> Vec<&Call> {
 fn a_customer_is_asked_for_handed_over_and_brought_back() {
     let mut walk = Walk::new();
     let asked = walk.says("hello");
-    assert_eq!(sent(&walk.answers(&asked, Answer::Reply { text: "hi".into() })), ["hi"]);
+    assert_eq!(sent(&walk.answers(&asked, reply("hi"))), ["hi"]);
     let session = walk.state.session.clone().unwrap();
 
     let opening = walk.asks_for_a_person();
@@ -152,14 +180,17 @@ fn a_customer_is_asked_for_handed_over_and_brought_back() {
 
     walk.status(MessagingSessionStatus::Active, "s1");
     assert!(matches!(walk.state.owner, Owner::Live(_)));
-    assert_eq!(sent(&walk.salesforce(Happening::RepWrote { text: "I can help".into() })), ["I can help"]);
+    assert_eq!(sent(&walk.salesforce(rep_wrote("I can help"))), ["I can help"]);
     assert!(matches!(calls(&walk.says("thanks"))[..], [Call::Forward { .. }]));
 
     let ended = walk.status(MessagingSessionStatus::Ended, "s1");
     assert!(ended.iter().any(|o| matches!(o, Output::Unfollow { .. })));
     assert_eq!(walk.state.owner, Owner::Assistant);
     let again = walk.says("one more thing");
-    assert!(matches!(&again[..], [Output::Ask(Ask { human_until: Some(_), .. })]));
+    assert!(matches!(
+        &again[..],
+        [Output::Seen { typing: true, .. }, Output::Ask(Ask { human_until: Some(_), .. })]
+    ));
     assert_eq!(walk.state.session.as_ref().unwrap().id, session.id);
 }
 
@@ -181,7 +212,7 @@ fn a_burst_of_requests_opens_one_thread() {
     let asks: Vec<_> = (0..20).map(|_| walk.says("human")).collect();
     let mut follows = 0;
     for asked in asks {
-        let outputs = walk.answers(&asked, Answer::Handoff { reason: "asked".into() });
+        let outputs = walk.answers(&asked, Answer::Handoff(Brief::because("asked")));
         follows += outputs.iter().filter(|o| matches!(o, Output::Follow { .. })).count();
     }
     assert_eq!(follows, 1);
@@ -192,14 +223,14 @@ fn an_answer_asked_under_an_earlier_owner_is_dropped() {
     let mut walk = Walk::waiting();
     let asked = walk.says("what are your hours?");
     walk.status(MessagingSessionStatus::Active, "s1");
-    assert_eq!(walk.answers(&asked, Answer::Reply { text: "nine to five".into() }), []);
+    assert_eq!(walk.answers(&asked, reply("nine to five")), []);
 }
 
 #[test]
 fn while_waiting_the_assistant_helps_and_the_rep_sees_it() {
     let mut walk = Walk::waiting();
     let asked = walk.says("what are your hours?");
-    let answered = walk.answers(&asked, Answer::Reply { text: "nine to five".into() });
+    let answered = walk.answers(&asked, reply("nine to five"));
     assert_eq!(sent(&answered), ["nine to five"]);
     assert!(matches!(calls(&answered)[..], [Call::Note { .. }]));
 }
@@ -278,7 +309,7 @@ fn late_events_of_an_ended_messaging_session_do_not_touch_the_next_one() {
     walk.status(MessagingSessionStatus::Ended, "s1");
     assert!(matches!(walk.state.owner, Owner::Waiting(_)));
     // What a rep wrote is sent all the same.
-    assert_eq!(sent(&walk.salesforce(Happening::RepWrote { text: "bye".into() })), ["bye"]);
+    assert_eq!(sent(&walk.salesforce(rep_wrote("bye"))), ["bye"]);
 }
 
 #[test]
@@ -326,7 +357,12 @@ fn silence_beyond_the_limit_opens_a_new_session_but_never_under_a_rep() {
 fn the_rep_is_told_what_did_not_arrive() {
     let mut walk = Walk::live();
     let send = SendId(crate::derive::uuid("x", &[]));
-    let fact = Fact::Undelivered { send, reason: Undeliverable::WindowClosed, excerpt: "Your order".into() };
+    let fact = Fact::Undelivered {
+        send,
+        reason: Undeliverable::WindowClosed,
+        excerpt: "Your order".into(),
+        lost: None,
+    };
     let told = walk.play(&fact);
     assert!(
         matches!(calls(&told)[..], [Call::Note { text, .. }] if text.contains("24-hour") && text.contains("Your order"))
@@ -380,7 +416,7 @@ proptest! {
                 Step::Says => walk.says("hello"),
                 Step::Answer(handoff, age) => {
                     let epoch = before.epoch.saturating_sub(*age);
-                    let answer = if *handoff { Answer::Handoff { reason: "r".into() } } else { Answer::Reply { text: "a".into() } };
+                    let answer = if *handoff { Answer::Handoff(Brief::because("r")) } else { reply("a") };
                     walk.play(&Fact::Answered(Answered { ask: Cause { answers: 1, index: 0 }, epoch, answer }))
                 }
                 Step::Follow => match before.followed_thread() {
@@ -405,7 +441,7 @@ proptest! {
                     }
                     walk.status(*status, &session)
                 }
-                Step::RepWrote => walk.salesforce(Happening::RepWrote { text: "rep".into() }),
+                Step::RepWrote => walk.salesforce(rep_wrote("rep")),
                 Step::RepJoined => walk.salesforce(Happening::RepJoined),
                 Step::RepLeft => walk.salesforce(Happening::RepLeft),
                 Step::Closed => walk.salesforce(Happening::Closed),
