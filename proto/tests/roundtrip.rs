@@ -25,13 +25,17 @@ fn thread_id() -> ThreadId {
 }
 
 fn thread() -> impl Strategy<Value = Thread> {
-    (cause(), any::<[i64; 2]>(), any::<bool>()).prop_map(
-        |(follow, [status_at, told_place_at], told_nobody)| Thread {
+    let held = prop::option::of((1u64.., any::<u64>()).prop_map(|(from, through)| Held { from, through }));
+    (cause(), any::<[i64; 3]>(), any::<bool>(), held, prop::option::of(cause())).prop_map(
+        |(follow, [status_at, told_place_at, paid_until], told_nobody, held, flush)| Thread {
             id: thread_id(),
             follow,
             status_at,
             told_nobody,
             told_place_at,
+            paid_until,
+            held,
+            flush,
         },
     )
 }

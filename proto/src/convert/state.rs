@@ -148,6 +148,10 @@ impl From<&Thread> for v1::Thread {
             status_at: thread.status_at,
             told_nobody: thread.told_nobody,
             told_place_at: thread.told_place_at,
+            paid_until: thread.paid_until,
+            held_from: thread.held.map_or(0, |held| held.from),
+            held_through: thread.held.map_or(0, |held| held.through),
+            flush: thread.flush.map(|timer| timer.to_string()),
         }
     }
 }
@@ -161,6 +165,10 @@ impl TryFrom<v1::Thread> for Thread {
             status_at: state.status_at,
             told_nobody: state.told_nobody,
             told_place_at: state.told_place_at,
+            paid_until: state.paid_until,
+            held: (state.held_from > 0)
+                .then_some(Held { from: state.held_from, through: state.held_through }),
+            flush: state.flush.map(|timer| cause(&timer, "thread.flush")).transpose()?,
         })
     }
 }

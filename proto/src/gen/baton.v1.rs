@@ -1315,6 +1315,15 @@ pub struct Thread {
     pub told_nobody: bool,
     #[prost(int64, tag = "5")]
     pub told_place_at: i64,
+    #[prost(int64, tag = "6")]
+    pub paid_until: i64,
+    #[prost(uint64, tag = "7")]
+    pub held_from: u64,
+    #[prost(uint64, tag = "8")]
+    pub held_through: u64,
+    /// The cause of the timer that forwards them.
+    #[prost(string, optional, tag = "9")]
+    pub flush: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Stored before the POST (kind `snd`): whoever finds it without an outcome is in doubt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

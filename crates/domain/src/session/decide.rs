@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Answer, Answered, Ask, At, Brief, Call, CallResult, Command, Context, ControlAction, Conversation,
-    Decision, Fact, Happening, Held, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent,
+    Decision, Fact, Happening, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent,
     Session, Stage, Thread,
 };
 use crate::{
@@ -144,21 +144,15 @@ impl Turn<'_> {
                 opening.hold(seq);
                 self.ask_while_waiting(message);
             }
-            Owner::Waiting(thread) => {
-                let thread = thread.id;
-                self.call(Call::Forward { thread, from: seq, through: seq });
-                if self.is_stop_word(message) {
-                    self.call(Call::EndSession { thread });
-                } else {
+            Owner::Waiting(_) => {
+                self.forward();
+                if !self.stopped(message) {
                     self.ask_while_waiting(message);
                 }
             }
-            Owner::Live(thread) | Owner::Inactive(thread) => {
-                let thread = thread.id;
-                self.call(Call::Forward { thread, from: seq, through: seq });
-                if self.is_stop_word(message) {
-                    self.call(Call::EndSession { thread });
-                }
+            Owner::Live(_) | Owner::Inactive(_) => {
+                self.forward();
+                self.stopped(message);
             }
         }
     }
@@ -169,17 +163,22 @@ impl Turn<'_> {
         match &mut self.state.owner {
             Owner::Assistant => {}
             Owner::Opening(opening) => opening.hold(seq),
-            Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => {
-                let thread = thread.id;
-                self.call(Call::Forward { thread, from: seq, through: seq });
-            }
+            Owner::Waiting(_) | Owner::Live(_) | Owner::Inactive(_) => self.forward(),
         }
     }
 
-    fn is_stop_word(&self, message: &InboundMessage) -> bool {
+    /// A stop word ends the chat, once the rep has everything up to it.
+    fn stopped(&mut self, message: &InboundMessage) -> bool {
         let Content::Text(text) = &message.content else { return false };
         let text = text.trim().to_lowercase();
-        self.context.policy.stop_words.iter().any(|word| word.to_lowercase() == text)
+        if !self.context.policy.stop_words.iter().any(|word| word.to_lowercase() == text) {
+            return false;
+        }
+        self.flush();
+        if let Some(thread) = self.state.owner.thread_mut().map(|thread| thread.id) {
+            self.call(Call::EndSession { thread });
+        }
+        true
     }
 
     /// A person of the business has answered: the assistant does not talk over them.
@@ -428,7 +427,7 @@ impl Turn<'_> {
     }
 
     fn fired(&mut self, timer: Cause) {
-        if self.parked_expired(timer) {
+        if self.parked_expired(timer) || self.flush_is_due(timer) {
             return;
         }
         let Owner::Opening(opening) = &mut self.state.owner else { return };
@@ -504,22 +503,14 @@ impl Turn<'_> {
     fn opened(&mut self) {
         let Owner::Opening(opening) = self.state.owner.clone() else { return };
         self.state.thread_created = true;
-        let thread = Thread {
-            id: opening.thread,
-            follow: opening.follow,
-            status_at: 0,
-            told_nobody: opening.told,
-            told_place_at: 0,
-        };
-        if let Some(Held { from, through }) = opening.held {
-            self.call(Call::Forward { thread: opening.thread, from, through });
-        }
+        let thread = Thread { told_nobody: opening.told, ..Thread::new(opening.thread, opening.follow) };
         self.state.owner = if opening.rep_present {
             self.state.epoch += 1;
             Owner::Live(thread)
         } else {
             Owner::Waiting(thread)
         };
+        self.opened_with(opening.held);
         if opening.ended {
             self.give_back();
         }
@@ -536,6 +527,7 @@ impl Turn<'_> {
             Owner::Opening(opening) => opening.thread,
             Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => thread.id,
         };
+        let unseen = self.state.owner.thread_mut().and_then(|thread| thread.held);
         self.push(Output::Unfollow { thread });
         if self.context.routing {
             self.push(Output::Control(ControlAction::Release));
@@ -544,7 +536,7 @@ impl Turn<'_> {
         self.state.epoch += 1;
         if let Some(session) = &mut self.state.session {
             session.human_until = Some(self.at.time);
-            session.shown_through = self.at.seq;
+            session.shown_through = unseen.map_or(self.at.seq, |held| held.from - 1);
         }
         self.send_text(Origin::Notice, goodbye);
     }

@@ -24,6 +24,7 @@
 //! - A message that comes while a thread is opening waits for it.
 
 mod decide;
+mod forward;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -254,6 +255,36 @@ pub struct Thread {
     pub told_nobody: bool,
     /// When the customer was last told the place in the queue.
     pub told_place_at: Millis,
+    /// What was forwarded is paid for up to here, see [`forward`].
+    pub paid_until: Millis,
+    /// Messages that wait for [`Thread::flush`], to travel together.
+    pub held: Option<Held>,
+    /// The timer that forwards them.
+    pub flush: Option<Cause>,
+}
+
+impl Thread {
+    fn new(id: ThreadId, follow: Cause) -> Self {
+        Self {
+            id,
+            follow,
+            status_at: 0,
+            told_nobody: false,
+            told_place_at: 0,
+            paid_until: 0,
+            held: None,
+            flush: None,
+        }
+    }
+}
+
+impl Owner {
+    fn thread_mut(&mut self) -> Option<&mut Thread> {
+        match self {
+            Self::Waiting(thread) | Self::Live(thread) | Self::Inactive(thread) => Some(thread),
+            Self::Assistant | Self::Opening(_) => None,
+        }
+    }
 }
 
 /// Something that happened.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Origin, Output, Owner, Parked, ParkedMessage, Send, Undeliverable,
+    Origin, Output, Parked, ParkedMessage, Send, Undeliverable,
     decide::{Turn, millis},
 };
 use crate::{
@@ -136,10 +136,10 @@ impl Turn<'_> {
 
     /// A line for the rep, where there is one.
     pub(super) fn note(&mut self, text: String) {
-        let thread = match &self.state.owner {
-            Owner::Waiting(thread) | Owner::Live(thread) | Owner::Inactive(thread) => thread.id,
-            Owner::Assistant | Owner::Opening(_) => return,
-        };
+        let now = self.at.time;
+        let Some(thread) = self.state.owner.thread_mut() else { return };
+        thread.pay(now);
+        let thread = thread.id;
         self.call(super::Call::Note { thread, text });
     }
 

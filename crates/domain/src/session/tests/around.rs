@@ -128,3 +128,36 @@ fn the_place_in_the_queue_is_told_now_and_then() {
     walk.time += 61_000;
     assert_eq!(sent(&walk.salesforce(queued(1))).len(), 1);
 }
+
+#[test]
+fn a_fast_typist_is_joined_never_lost_and_within_the_rate() {
+    let mut walk = Walk::live();
+    walk.time += 120_000;
+    let mut forwards: Vec<(Millis, Seq, Seq)> = Vec::new();
+    let mut said = Vec::new();
+    for round in 0..300 {
+        walk.time += 400;
+        let mut outputs = walk.says("and another thing");
+        said.push(walk.seq);
+        let due = match &walk.state.owner {
+            Owner::Live(thread) => thread.flush.filter(|_| round == 299 || thread.next_at() <= walk.time),
+            _ => None,
+        };
+        if let Some(timer) = due {
+            outputs.extend(walk.play(&Fact::Fired { timer }));
+        }
+        let forward = |call: &Call| match call {
+            Call::Forward { from, through, .. } => Some((walk.time, *from, *through)),
+            _ => None,
+        };
+        forwards.extend(calls(&outputs).into_iter().filter_map(forward));
+    }
+    for seq in said {
+        let times = forwards.iter().filter(|(_, from, through)| (*from..=*through).contains(&seq)).count();
+        assert_eq!(times, 1, "entry {seq}");
+    }
+    for (start, ..) in &forwards {
+        let in_a_minute = forwards.iter().filter(|(at, ..)| (*start..start + 60_000).contains(at)).count();
+        assert!(in_a_minute <= 22, "{in_a_minute} messages in the minute from {start}");
+    }
+}
