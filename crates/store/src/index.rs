@@ -5,9 +5,6 @@ use redis::AsyncCommands as _;
 
 use crate::{Doing as _, Error, KEPT, Store};
 
-/// Conversations that a contact's set keeps: more numbers than a business has.
-const CONVERSATIONS_PER_CONTACT: isize = 100;
-
 impl Store {
     /// Files a session under its id, its Salesforce conversation and its contact.
     pub async fn index_session(
@@ -23,16 +20,15 @@ impl Store {
         if let Some(thread) = thread {
             pipe.set_ex(self.key("thread", thread), key.to_string(), kept).ignore();
         }
-        if let Some(contact) = contact {
-            let set = self.key("contact", contact);
-            pipe.zadd(&set, key.to_string(), seconds_now())
-                .ignore()
-                .zremrangebyrank(&set, 0, -CONVERSATIONS_PER_CONTACT - 1)
-                .ignore()
-                .expire(&set, i64::try_from(kept).unwrap_or(i64::MAX))
-                .ignore();
-        }
-        pipe.query_async(&mut self.connection()).await.doing("index a session")
+        let mut connection = self.connection();
+        let file_session = async { pipe.query_async(&mut connection).await.doing("index a session") };
+        let file_contact = async {
+            let Some(contact) = contact else { return Ok(()) };
+            let mut call = self.index_script();
+            call.arg(contact.to_string()).arg(key.to_string());
+            call.invoke_async(&mut self.connection()).await.doing("index a contact's conversation")
+        };
+        tokio::try_join!(file_session, file_contact).map(|((), ())| ())
     }
 
     pub async fn conversation_of_session(
@@ -46,13 +42,12 @@ impl Store {
         self.conversation_at(self.key("thread", thread)).await
     }
 
-    /// The newest last.
+    /// Of the person, under whatever ids they were met. The newest last.
     pub async fn conversations_of_contact(&self, contact: ContactId) -> Result<Vec<ConversationKey>, Error> {
-        let found: Vec<String> = self
-            .connection()
-            .zrange(self.key("contact", contact), 0, -1)
-            .await
-            .doing("look a contact's conversations up")?;
+        let mut call = self.conversations_script();
+        call.arg(contact.to_string());
+        let found: Vec<String> =
+            call.invoke_async(&mut self.connection()).await.doing("look a contact's conversations up")?;
         found.iter().map(|key| key.parse().map_err(|_| Error::Malformed("a conversation key"))).collect()
     }
 
@@ -60,9 +55,4 @@ impl Store {
         let found: Option<String> = self.connection().get(place).await.doing("look a conversation up")?;
         found.map(|key| key.parse().map_err(|_| Error::Malformed("a conversation key"))).transpose()
     }
-}
-
-/// Orders a set; nothing depends on its being right.
-fn seconds_now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,5 +1,9 @@
 //! Redis or Valkey: what is quicker to look up here than in the log, and hints that may be lost.
 //!
+//! Here, too, is what all replicas share: the contact directory ([`Store::find_or_create_contact`]),
+//! the pace of sending ([`Pacer`]) and budgets ([`Store::spend`]); each decision is one atomic
+//! script.
+//!
 //! Nothing here is a source of truth. Every call answers quickly or fails, and callers go on
 //! without: states come from the log, contact ids derive from identity, tokens are minted anew.
 //!
@@ -10,15 +14,18 @@ mod budget;
 mod contacts;
 mod index;
 mod lock;
+mod pace;
 mod seal;
 mod state;
 mod tokens;
 
 use std::time::Duration;
 
-pub use budget::Taken;
-pub use contacts::Found;
+pub use budget::{Budget, Shape, Taken};
+pub use contacts::{Filed, Found, Moved, Person};
+use domain::Millis;
 pub use lock::Lock;
+pub use pace::{Hold, LocalPace, PAIR_BURST, PAIR_EVERY, Pace, Paced, PacedBy, Pacer, Priority};
 use redis::{
     Client, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -58,6 +65,8 @@ pub enum Error {
     },
     #[error("{0} in the cache is unreadable")]
     Malformed(&'static str),
+    #[error("the cache did not answer in time")]
+    Away,
     #[error(transparent)]
     MasterKey(#[from] BadMasterKey),
 }
@@ -77,6 +86,8 @@ pub struct Store {
     connection: ConnectionManager,
     prefix: String,
     seal: Seal,
+    /// Tests only.
+    clock: Option<Millis>,
 }
 
 impl std::fmt::Debug for Store {
@@ -99,7 +110,19 @@ impl Store {
             .set_max_delay(Duration::from_millis(200));
         let connection = ConnectionManager::new_lazy_with_config(client, settings)
             .doing("set up the cache's connection")?;
-        Ok(Self { connection, prefix: config.redis_prefix.clone(), seal })
+        Ok(Self { connection, prefix: config.redis_prefix.clone(), seal, clock: None })
+    }
+
+    /// For tests: the same store, whose budgets, pace and contacts believe that it is `now`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_clock_at(&self, now: Millis) -> Self {
+        Self { clock: Some(now), ..self.clone() }
+    }
+
+    /// What scripts take for the time: empty is the server's.
+    pub(crate) fn clock_arg(&self) -> String {
+        self.clock.map_or_else(String::new, |now| now.to_string())
     }
 
     pub(crate) fn key(&self, kind: &str, id: impl std::fmt::Display) -> String {
@@ -109,4 +132,8 @@ impl Store {
     pub(crate) fn connection(&self) -> ConnectionManager {
         self.connection.clone()
     }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,32 +1,16 @@
 //! Against a real server.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
 use std::time::{Duration, Instant};
 
 use devstack::Valkey;
-use domain::{ContactId, ConversationKey, IntegrationId, SessionId, ThreadId, derive, message::Customer};
-use secrecy::{ExposeSecret as _, SecretString};
-use store::{Config, Store, StoredToken, Taken};
-
-fn connect(valkey: &Valkey) -> Store {
-    Store::connect(&Config {
-        redis_url: valkey.url().into(),
-        redis_prefix: "test".into(),
-        master_key: format!("k1:{}", "A".repeat(43) + "=").into(),
-    })
-    .expect("the address and the key are well formed")
-}
-
-fn keying() -> derive::Keying {
-    derive::Keying::new(&SecretString::from("a secret for this test only, 32+"))
-}
-
-fn contact(name: &str) -> ContactId {
-    ContactId(derive::uuid("contact", &[name.as_bytes()]))
-}
-
-fn customer(bsuid: Option<&str>, phone: Option<&str>) -> Customer {
-    Customer { bsuid: bsuid.map(Into::into), phone: phone.map(Into::into), ..Customer::default() }
-}
+use domain::{ConversationKey, IntegrationId, SessionId, ThreadId, derive};
+use secrecy::ExposeSecret as _;
+use store::{Budget, StoredToken, Taken};
+use support::{connect, contact, customer, dump, keying, without_expiry};
 
 #[tokio::test]
 async fn a_newer_state_is_never_replaced_by_an_older_one() {
@@ -37,57 +21,6 @@ async fn a_newer_state_is_never_replaced_by_an_older_one() {
     store.cache_state(&key, 7, b"seven").await.unwrap();
     store.cache_state(&key, 6, b"six").await.unwrap();
     assert_eq!(store.load_state(&key).await.unwrap(), Some((7, "seven".into())));
-}
-
-#[tokio::test]
-async fn a_thousand_first_messages_at_once_make_one_contact() {
-    let valkey = Valkey::start().await.unwrap();
-    let store = connect(&valkey);
-    let all = futures::future::join_all((0..1000).map(|n| {
-        let store = store.clone();
-        async move {
-            let customer =
-                if n % 2 == 0 { customer(Some("US.1"), Some("1555")) } else { customer(None, Some("1555")) };
-            store.find_or_create_contact(&keying(), &customer, contact(&n.to_string())).await.unwrap()
-        }
-    }))
-    .await;
-    assert!(all.iter().all(|found| found.contact == all[0].contact));
-    assert_eq!(all.iter().filter(|found| found.created).count(), 1);
-}
-
-#[tokio::test]
-async fn a_hidden_phone_is_linked_when_it_shows_and_an_email_stays() {
-    let valkey = Valkey::start().await.unwrap();
-    let store = connect(&valkey);
-    let keying = keying();
-    let hidden =
-        store.find_or_create_contact(&keying, &customer(Some("US.1"), None), contact("a")).await.unwrap();
-    store.link_email(&keying, hidden.contact, "Ana@Example.com").await.unwrap();
-    let shown = store
-        .find_or_create_contact(&keying, &customer(Some("US.1"), Some("1555")), contact("b"))
-        .await
-        .unwrap();
-    assert_eq!((shown.contact, shown.created), (hidden.contact, false));
-    for (kind, value) in [("phone", "1555"), ("email", "ana@example.com")] {
-        assert_eq!(store.contact_of_alias(&keying, kind, value).await.unwrap(), Some(hidden.contact));
-    }
-}
-
-#[tokio::test]
-async fn a_recycled_phone_goes_to_whom_the_bsuid_says() {
-    let valkey = Valkey::start().await.unwrap();
-    let store = connect(&valkey);
-    let keying = keying();
-    store.find_or_create_contact(&keying, &customer(None, Some("1555")), contact("before")).await.unwrap();
-    let now =
-        store.find_or_create_contact(&keying, &customer(Some("US.2"), None), contact("now")).await.unwrap();
-    let both = store
-        .find_or_create_contact(&keying, &customer(Some("US.2"), Some("1555")), contact("x"))
-        .await
-        .unwrap();
-    assert_eq!((both.contact, both.conflict), (now.contact, true));
-    assert_eq!(store.contact_of_alias(&keying, "phone", "1555").await.unwrap(), Some(now.contact));
 }
 
 #[tokio::test]
@@ -118,17 +51,12 @@ async fn secrets_and_people_cannot_be_read_from_a_dump() {
     let read = store.load_token(&integration, contact("c")).await.unwrap().unwrap();
     assert_eq!(read.token.expose_secret(), "the-access-token");
 
-    let mut connection =
-        redis::Client::open(valkey.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-    let mut dump = keys.join("\n");
-    for key in &keys {
-        let value: String = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();
-        dump.push_str(&value);
+    store.link_email(&keying(), contact("c"), "ana@example.com").await.unwrap();
+    let kept = dump(&valkey).await;
+    for planted in ["the-access-token", "15550100", "US.1", "ana@example.com"] {
+        assert!(!kept.contains(planted), "{planted}");
     }
-    for planted in ["the-access-token", "15550100", "US.1"] {
-        assert!(!dump.contains(planted), "{planted}");
-    }
+    assert_eq!(without_expiry(&valkey).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -138,6 +66,52 @@ async fn many_callers_never_overdraw_a_budget() {
     let takes = futures::future::join_all((0..64).map(|_| store.take("org", 20, 0.001, 1))).await;
     let granted = takes.into_iter().filter(|taken| *taken.as_ref().unwrap() == Taken::Now).count();
     assert_eq!(granted, 20);
+}
+
+/// Never more than 22 in any minute, however the minute is cut, and no slower than that.
+#[tokio::test]
+async fn a_window_is_never_overdrawn_and_fully_used() {
+    let valkey = Valkey::start().await.unwrap();
+    let store = connect(&valkey);
+    let budget = Budget::CONVERSATION_MESSAGES;
+    let per = i64::try_from(budget.per.as_millis()).unwrap();
+    let mut random = fastrand::Rng::with_seed(22);
+    let (mut now, mut granted) = (1_000_000, Vec::new());
+    while granted.len() < 200 {
+        let cost = random.u32(1..4);
+        match store.with_clock_at(now).spend(&budget, "a", cost).await.unwrap() {
+            Taken::Now => granted.extend((0..cost).map(|_| now)),
+            Taken::WaitFor(wait) => {
+                let wait = i64::try_from(wait.as_millis()).unwrap();
+                assert!(wait <= per);
+                let early = store.with_clock_at(now + wait - 1).spend(&budget, "a", cost).await.unwrap();
+                assert_eq!(early, Taken::WaitFor(Duration::from_millis(1)));
+                now += wait;
+                assert_eq!(store.with_clock_at(now).spend(&budget, "a", cost).await.unwrap(), Taken::Now);
+                granted.extend((0..cost).map(|_| now));
+            }
+        }
+        now += random.i64(0..2_000);
+    }
+    for (first, beyond) in granted.iter().zip(granted.iter().skip(22)) {
+        assert!(beyond - first >= per, "23 within {} ms", beyond - first);
+    }
+    assert_eq!(store.spend(&budget, "b", 22).await.unwrap(), Taken::Now, "another conversation's");
+    assert!(matches!(store.spend(&budget, "b", 1).await.unwrap(), Taken::WaitFor(_)));
+    assert_eq!(without_expiry(&valkey).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_ramp_lets_a_burst_go_and_then_one_by_one() {
+    let valkey = Valkey::start().await.unwrap();
+    let store = connect(&valkey);
+    let ramp = Budget::bucket("connects", 10, Duration::from_secs(2));
+    let at = |now: i64| store.with_clock_at(now);
+    assert_eq!(at(0).spend(&ramp, "org", 10).await.unwrap(), Taken::Now);
+    let wait = Taken::WaitFor(Duration::from_millis(200));
+    assert_eq!(at(0).spend(&ramp, "org", 1).await.unwrap(), wait);
+    assert_eq!(at(200).spend(&ramp, "org", 1).await.unwrap(), Taken::Now);
+    assert_eq!(at(200).spend(&ramp, "org", 1).await.unwrap(), wait);
 }
 
 #[tokio::test]

@@ -1,0 +1,2 @@
+-- Own ARGV: an alias's digest. Answers the id, or nothing.
+return owner(ARGV[OWN])
