@@ -1,12 +1,13 @@
-use std::collections::HashMap;
-
 use async_nats::{
     HeaderMap,
     jetstream::{self, message::StreamMessage},
 };
 use bytes::Bytes;
 use domain::{Millis, Seq};
-use opentelemetry::{Context, global, propagation::Extractor};
+use opentelemetry::{
+    Context, global,
+    propagation::{Extractor, Injector},
+};
 use proto::subjects::Address;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -77,16 +78,29 @@ fn extract(headers: Option<&HeaderMap>) -> Context {
     })
 }
 
+struct Carrier<'a>(&'a mut HeaderMap);
+
+impl Injector for Carrier<'_> {
+    fn set(&mut self, name: &str, value: String) {
+        if !value.is_empty() {
+            self.0.insert(name, value.as_str());
+        }
+    }
+}
+
 /// The current span, as headers.
 pub(crate) fn trace_headers() -> HeaderMap {
-    let mut carried: HashMap<String, String> = HashMap::new();
-    let context = tracing::Span::current().context();
-    global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut carried));
+    headers_of(&tracing::Span::current())
+}
+
+/// A span, as headers; none when nobody records spans.
+pub(crate) fn headers_of(span: &tracing::Span) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in carried {
-        if !value.is_empty() {
-            headers.insert(name.as_str(), value.as_str());
-        }
+    if !span.is_none() {
+        let context = span.context();
+        global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&context, &mut Carrier(&mut headers));
+        });
     }
     headers
 }

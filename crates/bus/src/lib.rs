@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod attempt;
+mod batch;
 mod beside;
 mod checkpoint;
 mod config;
@@ -17,6 +18,7 @@ mod reader;
 mod streams;
 mod sync;
 
+pub use batch::Fact;
 pub use config::Config;
 pub use entry::Entry;
 pub use error::{Error, Failure, Retry};

@@ -10,10 +10,7 @@ use async_nats::{
 use bytes::Bytes;
 use domain::{ConversationKey, Millis, Seq};
 use proto::subjects::{self, Kind};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     Config, Error, Reader, ReaderOptions,
@@ -147,14 +144,16 @@ impl Log {
         payload: Bytes,
         deadline: Option<Duration>,
     ) -> Result<Appended, Error> {
-        let mut headers = trace_headers();
+        let headers = || self.once(trace_headers());
+        Ok(self.publish(subject, payload, headers, deadline).await?.appended())
+    }
+
+    /// Adds what makes the broker refuse a second message on the subject.
+    pub(crate) fn once(&self, mut headers: HeaderMap) -> HeaderMap {
         if self.safeguards.append_once {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         }
-        match self.publish(subject, payload, headers, deadline).await? {
-            Published::Stored(seq) => Ok(Appended { seq, existed: false }),
-            Published::WrongLast(seq) => Ok(Appended { seq, existed: true }),
-        }
+        headers
     }
 
     /// Appends a decision behind the one at `expected` (0: the first of its conversation).
@@ -164,10 +163,13 @@ impl Log {
         expected: Seq,
         payload: Bytes,
     ) -> Result<Chained, Error> {
-        let mut headers = trace_headers();
-        if self.safeguards.decision_chain {
-            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string().as_str());
-        }
+        let headers = || {
+            let mut headers = trace_headers();
+            if self.safeguards.decision_chain {
+                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string().as_str());
+            }
+            headers
+        };
         match self.publish(&subjects::decision(key), payload, headers, None).await? {
             Published::Stored(seq) => Ok(Chained::Appended(seq)),
             Published::WrongLast(_) => Ok(Chained::Moved),
@@ -188,37 +190,53 @@ impl Log {
             .map_err(|_| Error::Refused("a timer outside of time".into()))?
             .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
             .to_string();
-        let mut headers = trace_headers();
-        headers.insert(NATS_SCHEDULE, format!("@at {time}").as_str());
         let fires_as = subjects::fact(key, Kind::Timer, timer);
-        headers.insert(NATS_SCHEDULE_TARGET, fires_as.as_str());
-        // A timer is a fact, so it happens once: whoever performs a decision again sets no timer
-        // that has fired.
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        headers.insert(EXPECTED_SEQUENCE_SUBJECT, fires_as.as_str());
+        let headers = || {
+            let mut headers = trace_headers();
+            headers.insert(NATS_SCHEDULE, format!("@at {time}").as_str());
+            headers.insert(NATS_SCHEDULE_TARGET, fires_as.as_str());
+            // A timer is a fact, so it happens once: whoever performs a decision again sets no
+            // timer that has fired.
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+            headers.insert(EXPECTED_SEQUENCE_SUBJECT, fires_as.as_str());
+            headers
+        };
         self.publish(&subjects::timer(key, timer), payload, headers, None).await.map(|_| ())
     }
 
-    async fn publish(
+    /// `headers` are made anew for each try: most need one only.
+    pub(crate) async fn publish(
         &self,
         subject: &str,
         payload: Bytes,
-        headers: HeaderMap,
+        headers: impl Fn() -> HeaderMap,
         deadline: Option<Duration>,
     ) -> Result<Published, Error> {
+        let published = self.publish_until_stored(subject, payload, headers);
+        match deadline {
+            // A timer per message costs more than one per body, which callers may have already.
+            None => published.await,
+            Some(left) => tokio::time::timeout(left, published).await.unwrap_or(Err(Error::Deadline)),
+        }
+    }
+
+    async fn publish_until_stored(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        headers: impl Fn() -> HeaderMap,
+    ) -> Result<Published, Error> {
         let started = Instant::now();
-        let deadline = started + deadline.unwrap_or(Duration::from_secs(365 * 24 * 3600));
         let mut pause = FIRST_PAUSE_MS;
         let mut warned = false;
         loop {
-            let message = PublishMessage::build().payload(payload.clone()).headers(headers.clone());
+            let message = PublishMessage::build().payload(payload.clone()).headers(headers());
             let attempt = self.until_reconnect(async {
                 self.context.send_publish(subject.to_owned(), message).await?.await
             });
-            match timeout_at(deadline, attempt).await {
-                Err(_) => return Err(Error::Deadline),
-                Ok(Some(Ok(ack))) => return Ok(Published::Stored(ack.sequence)),
-                Ok(Some(Err(error))) => match verdict(error.kind(), std::error::Error::source(&error)) {
+            match attempt.await {
+                Some(Ok(ack)) => return Ok(Published::Stored(ack.sequence)),
+                Some(Err(error)) => match verdict(error.kind(), std::error::Error::source(&error)) {
                     Verdict::WrongLast(seq) => return Ok(Published::WrongLast(seq)),
                     Verdict::Refused(why) => return Err(Error::Refused(why)),
                     Verdict::Again => {
@@ -230,16 +248,14 @@ impl Log {
                     }
                 },
                 // Its answer was lost with the connection: ask again at once.
-                Ok(None) => {
+                None => {
                     pause = FIRST_PAUSE_MS;
                     continue;
                 }
             }
             // Decorrelated jitter: many lanes must not come back in step.
             pause = fastrand::u64(FIRST_PAUSE_MS..=(pause * 3).min(LONGEST_PAUSE_MS));
-            if timeout_at(deadline, tokio::time::sleep(Duration::from_millis(pause))).await.is_err() {
-                return Err(Error::Deadline);
-            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 
@@ -268,13 +284,23 @@ impl Log {
     }
 }
 
-enum Published {
+pub(crate) enum Published {
     Stored(Seq),
     WrongLast(Seq),
 }
 
+impl Published {
+    /// Of a message that may be on its subject once.
+    pub(crate) fn appended(self) -> Appended {
+        match self {
+            Self::Stored(seq) => Appended { seq, existed: false },
+            Self::WrongLast(seq) => Appended { seq, existed: true },
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Stored, at this position: error 10071 is given for a committed message only.
     WrongLast(Seq),
     Refused(String),
@@ -291,7 +317,7 @@ const FINAL: [ErrorCode; 6] = [
     ErrorCode::MESSAGE_SCHEDULES_ROLLUP_INVALID,
 ];
 
-fn verdict(kind: PublishErrorKind, source: Option<&(dyn std::error::Error + 'static)>) -> Verdict {
+pub(crate) fn verdict(kind: PublishErrorKind, source: Option<&(dyn std::error::Error + 'static)>) -> Verdict {
     match kind {
         PublishErrorKind::WrongLastSequence => {
             Verdict::WrongLast(wrong_last(&source.map(ToString::to_string).unwrap_or_default()))

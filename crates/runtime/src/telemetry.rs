@@ -14,12 +14,16 @@ use opentelemetry_sdk::{
     Resource, metrics::SdkMeterProvider, propagation::TraceContextPropagator, trace::SdkTracerProvider,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    EnvFilter, Layer, Registry,
     filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+
+/// The target of spans that tell nothing beyond their trace, for places where many are made: logs
+/// leave them out, so that without a collector they cost nothing.
+pub const TRACE_ONLY: &str = "trace_only";
 
 /// Sends what is still held when it is dropped. Keep it until the end of `main`.
 #[derive(Debug)]
@@ -43,15 +47,22 @@ pub fn init(service: &'static str) -> Result<Telemetry> {
         Ok(endpoint) if !endpoint.trim().is_empty() => Some(Export::new(service).context("set up OTLP")?),
         Ok(_) | Err(_) => None,
     };
-    let spans = export.as_ref().map(|export| {
+    // Without a collector no layer at all, rather than one that is told of everything.
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    if let Some(export) = &export {
         // Its own filter: RUST_LOG=warn must not cut traces to pieces. The exporter's own HTTP
         // calls are left out, or each export would cause another.
         let filter = Targets::new()
             .with_default(LevelFilter::INFO)
             .with_targets(["hyper", "hyper_util", "reqwest", "h2", "rustls"].map(|t| (t, LevelFilter::OFF)))
             .with_target("opentelemetry", LevelFilter::OFF);
-        tracing_opentelemetry::layer().with_tracer(export.traces.tracer(service)).with_filter(filter)
-    });
+        layers.push(
+            tracing_opentelemetry::layer()
+                .with_tracer(export.traces.tracer(service))
+                .with_filter(filter)
+                .boxed(),
+        );
+    }
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.trim().is_empty() => {
             EnvFilter::try_new(directives).context("read RUST_LOG")?
@@ -63,11 +74,9 @@ pub fn init(service: &'static str) -> Result<Telemetry> {
         Ok("json" | "") | Err(_) => fmt::layer().json().flatten_event(true).with_current_span(false).boxed(),
         Ok(_) => anyhow::bail!("LOG_FORMAT is json or pretty"),
     };
-    tracing_subscriber::registry()
-        .with(spans)
-        .with(logs.with_filter(filter))
-        .try_init()
-        .context("set the process's logger")?;
+    let filter = filter.add_directive(format!("{TRACE_ONLY}=off").parse()?);
+    layers.push(logs.with_filter(filter).boxed());
+    tracing_subscriber::registry().with(layers).try_init().context("set the process's logger")?;
     tracing::info!(service, version = crate::VERSION, "starting");
     Ok(Telemetry(export))
 }

@@ -1,7 +1,13 @@
 //! From what a webhook tells to log entries: pure, and the only place that knows which subject an
 //! event has.
 
-use domain::{ConversationKey, derive::Keying, message::Content};
+use std::collections::HashMap;
+
+use domain::{
+    ConversationKey,
+    derive::Keying,
+    message::{Content, MessageContext},
+};
 use proto::{
     subjects::{self, Kind, SendRef},
     v1::{self, entry::Body, whats_app_status},
@@ -36,7 +42,7 @@ impl std::fmt::Debug for Entry {
 
 pub fn entry(event: Event, keying: &Keying) -> Entry {
     match event {
-        Event::Message(event) => match event.message.customer.id() {
+        Event::Message(event) => match event.message.conversation() {
             Some(customer) => message(event, &customer, keying),
             None => account(
                 Other { waba: event.waba, field: "messages".into(), number: None, raw: event.raw },
@@ -54,11 +60,9 @@ fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -
         Identity::Wamid => keying.wamid(&event.message.wamid),
         Identity::Text(text) => keying.event(text.as_bytes()),
     };
-    match &mut event.message.content {
-        Content::Text(text) | Content::Other { text: Some(text), .. } => {
-            text.truncate(text.floor_char_boundary(LONGEST_TEXT_BYTES));
-        }
-        Content::Other { text: None, .. } | Content::Notice { .. } => {}
+    if event.raw.len() > LONGEST_TEXT_BYTES {
+        event.message.context = MessageContext { referral: None, product: None, ..event.message.context };
+        event.message.content = short(event.message.content);
     }
     let body = v1::WhatsAppMessage::new(&event.message, &event.waba, event.raw);
     Entry {
@@ -67,6 +71,41 @@ fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -
         subject: subjects::fact(&key, Kind::WhatsApp, &id),
         body: Body::WhatsappMessage(body),
     }
+}
+
+/// The same with no more than its raw JSON needs beside it. No person's message is as long as those
+/// that come here: their text is cut, and what is made of many parts is only named.
+fn short(content: Content) -> Content {
+    let named = |kind: &str| Content::Other { kind: kind.to_owned(), text: None };
+    match content {
+        Content::Text(text) => Content::Text(cut(text)),
+        Content::Edited { message, text } => Content::Edited { message, text: cut(text) },
+        Content::Other { kind, text } => Content::Other { kind, text: text.map(cut) },
+        Content::Echo(inner) => Content::Echo(Box::new(short(*inner))),
+        Content::Standby(inner) => Content::Standby(Box::new(short(*inner))),
+        Content::OtherResponder(inner) => Content::OtherResponder(Box::new(short(*inner))),
+        Content::ControlPassed { summary, .. } => {
+            Content::ControlPassed { reason: None, summary: summary.map(cut) }
+        }
+        Content::Media(media) => named(media.kind.as_str()),
+        Content::Location(_) => named("location"),
+        Content::Contacts(_) => named("contacts"),
+        Content::Choice(_) | Content::Form(_) => named("interactive"),
+        Content::Order(_) => named("order"),
+        Content::Reaction { .. } => named("reaction"),
+        // Ids and marks, which the parser bounds.
+        content @ (Content::Revoked { .. }
+        | Content::Unsupported { .. }
+        | Content::Identity(_)
+        | Content::ControlTaken
+        | Content::MarketingConsent { .. }
+        | Content::Notice { .. }) => content,
+    }
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST_TEXT_BYTES));
+    text
 }
 
 fn status(event: Status, keying: &Keying) -> Entry {
@@ -109,22 +148,30 @@ fn account(event: Other, keying: &Keying) -> Entry {
     }
 }
 
-/// Entries in lanes: those of one conversation in one lane, in their order, and every other entry
-/// in a lane of its own.
-pub fn lanes(entries: impl IntoIterator<Item = Entry>) -> Vec<Vec<Entry>> {
-    let mut lanes: Vec<Vec<Entry>> = Vec::new();
-    let mut of = std::collections::HashMap::new();
+/// Entries in waves, each of which has at most one entry of a conversation: when a wave waits for
+/// the one before, every conversation is stored in its order.
+pub fn waves(entries: impl IntoIterator<Item = Entry>) -> Vec<Vec<Entry>> {
+    let entries = entries.into_iter();
+    let expected = entries.size_hint().0;
+    let mut waves: Vec<Vec<Entry>> = Vec::new();
+    let mut of = HashMap::with_capacity(expected);
     for entry in entries {
-        let lane = match entry.conversation {
-            Some(key) => *of.entry(key).or_insert(lanes.len()),
-            None => lanes.len(),
-        };
-        match lanes.get_mut(lane) {
-            Some(lane) => lane.push(entry),
-            None => lanes.push(vec![entry]),
+        let wave = entry.conversation.map_or(0, |key| {
+            let earlier = of.entry(key).or_insert(0);
+            *earlier += 1;
+            *earlier - 1
+        });
+        match waves.get_mut(wave) {
+            Some(wave) => wave.push(entry),
+            None => {
+                // Most bodies are one wave.
+                let mut first = Vec::with_capacity(if waves.is_empty() { expected } else { 1 });
+                first.push(entry);
+                waves.push(first);
+            }
         }
     }
-    lanes
+    waves
 }
 
 #[cfg(test)]
@@ -223,15 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn lanes_keep_the_order_within_a_conversation() {
+    fn waves_keep_the_order_within_a_conversation() {
         let found = entries(
             r#""messages":[{"id":"a1","from":"1"},{"id":"b1","from":"2"},{"id":"a2","from":"1"},{"id":"c"},{"id":"d"}]"#,
         );
         let ids: Vec<_> = found.iter().map(|entry| entry.subject.clone()).collect();
-        let lanes = lanes(found);
-        let lanes: Vec<Vec<_>> =
-            lanes.into_iter().map(|lane| lane.into_iter().map(|e| e.subject).collect()).collect();
-        let expected: [&[usize]; 4] = [&[0, 2], &[1], &[3], &[4]];
-        assert_eq!(lanes, expected.map(|lane| lane.iter().map(|&i| ids[i].clone()).collect::<Vec<_>>()));
+        let waves: Vec<Vec<_>> =
+            waves(found).into_iter().map(|wave| wave.into_iter().map(|e| e.subject).collect()).collect();
+        let expected: [&[usize]; 2] = [&[0, 1, 3, 4], &[2]];
+        assert_eq!(waves, expected.map(|wave| wave.iter().map(|&i| ids[i].clone()).collect::<Vec<_>>()));
     }
 }

@@ -11,31 +11,25 @@ use axum::{
 };
 use bytes::Bytes;
 use domain::{ConversationKey, Millis, PhoneNumberId, derive::Keying};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use runtime::fields;
+use runtime::{fields, telemetry::TRACE_ONLY};
 use secrecy::SecretString;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 use whatsapp::{
     Signatures, signature,
     webhook::{self, Event, ParseError},
 };
 
-use crate::{
-    Webhook,
-    entries::{self, Entry},
-    metrics::Metrics,
-    routes::RouteError,
-};
+use crate::{Webhook, entries, metrics::Metrics, routes::RouteError};
 
 /// Bodies are accounted for in pieces of this size, so that a semaphore's permits suffice.
 const PIECE_BYTES: usize = 1024;
-/// Conversations of one body that are stored side by side.
-const LANES_AT_ONCE: usize = 256;
+/// Entries of one body that are on their way to the log side by side.
+const APPENDS_AT_ONCE: usize = 256;
 /// How often the log is asked whether it answers.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
@@ -110,18 +104,13 @@ impl Intake {
         }
         // From here on, not from the head of the request: a slow sender must not use it up.
         let deadline = Instant::now() + self.publish_timeout;
-        match ours.len() {
-            0 => return Ok(Taken::NotOurs),
-            1 => {
-                let _permit = self.permits(1, deadline).await?;
-                for event in ours {
-                    self.append(entries::entry(event, &self.keying), deadline).await?;
-                }
-            }
-            // Boxed: what a batch needs would make the future of every request large.
-            _ => Box::pin(self.store_batch(ours, deadline)).await?,
+        if ours.is_empty() {
+            return Ok(Taken::NotOurs);
         }
-        Ok(Taken::Stored)
+        match timeout_at(deadline, self.store(ours)).await {
+            Ok(stored) => stored.map(|()| Taken::Stored),
+            Err(_) => Err(RouteError::NotInTime),
+        }
     }
 
     /// Room in memory for the body.
@@ -155,46 +144,54 @@ impl Intake {
         }
     }
 
-    /// For a whole body, first come first served: when there is more than the log can take, some
-    /// bodies are stored in time, rather than each of them nearly.
-    async fn permits(&self, lanes: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, RouteError> {
-        match timeout_at(deadline, self.appends.acquire_many(u32::try_from(lanes).unwrap_or(u32::MAX))).await
-        {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(RouteError::Busy),
-            Err(_) => Err(RouteError::NotInTime),
+    async fn store(&self, mut events: Vec<Event>) -> Result<(), RouteError> {
+        if events.len() > 1 {
+            // Boxed: what a batch needs would make the future of every request large.
+            return Box::pin(self.store_batch(events)).await;
         }
+        let Some(event) = events.pop() else { return Ok(()) };
+        let entry = entries::entry(event, &self.keying);
+        let _permit = self.permits(1).await?;
+        let payload = proto::encode(entry.body);
+        let appended =
+            self.log.append_fact(&entry.subject, payload, None).await.map_err(RouteError::NotStored)?;
+        self.metrics.stored(entry.kind, !appended.existed);
+        Ok(())
     }
 
-    async fn store_batch(&self, events: Vec<Event>, deadline: Instant) -> Result<(), RouteError> {
+    async fn store_batch(&self, events: Vec<Event>) -> Result<(), RouteError> {
         let entries = events.into_iter().map(|event| entries::entry(event, &self.keying));
-        let lanes = entries::lanes(entries);
-        let at_once = lanes.len().min(LANES_AT_ONCE).min(self.max_appends);
-        let _permits = self.permits(at_once, deadline).await?;
-        let lanes = lanes.into_iter().map(|lane| async move {
-            for entry in lane {
+        let waves = entries::waves(entries);
+        let widest = waves.iter().map(Vec::len).max().unwrap_or_default();
+        let at_once = widest.min(APPENDS_AT_ONCE).min(self.max_appends);
+        let _permits = self.permits(at_once).await?;
+        for wave in waves {
+            let kinds: Vec<_> = wave.iter().map(|entry| entry.kind).collect();
+            let mut kinds = kinds.into_iter();
+            let facts = wave.into_iter().map(|entry| {
                 // One message is one trace: a body's only one has the request's; several get one
                 // each, which says where it came from.
-                let span = tracing::info_span!(parent: None, "receive", { fields::KIND } = entry.kind);
+                let span = tracing::info_span!(
+                    target: TRACE_ONLY, parent: None, "receive", { fields::KIND } = entry.kind
+                );
                 span.follows_from(Span::current());
-                self.append(entry, deadline).instrument(span).await?;
-            }
-            Ok(())
-        });
-        stream::iter(lanes).buffer_unordered(at_once).try_collect().await
+                bus::Fact { subject: entry.subject, payload: proto::encode(entry.body), span }
+            });
+            let stored = |appended: bus::Appended| {
+                if let Some(kind) = kinds.next() {
+                    self.metrics.stored(kind, !appended.existed);
+                }
+            };
+            self.log.append_facts(facts, at_once, stored).await.map_err(RouteError::NotStored)?;
+        }
+        Ok(())
     }
 
-    async fn append(&self, entry: Entry, deadline: Instant) -> Result<(), RouteError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let payload = proto::encode(entry.body);
-        match self.log.append_fact(&entry.subject, payload, Some(left)).await {
-            Ok(appended) => {
-                self.metrics.stored(entry.kind, !appended.existed);
-                Ok(())
-            }
-            Err(bus::Error::Deadline) => Err(RouteError::NotInTime),
-            Err(error) => Err(RouteError::NotStored(error)),
-        }
+    /// For a whole body, first come first served: when there is more than the log can take, some
+    /// bodies are stored in time, rather than each of them nearly.
+    async fn permits(&self, appends: usize) -> Result<SemaphorePermit<'_>, RouteError> {
+        let appends = u32::try_from(appends).unwrap_or(u32::MAX);
+        self.appends.acquire_many(appends).await.map_err(|_| RouteError::Busy)
     }
 
     /// Keeps `/readyz` up to date; never ends.

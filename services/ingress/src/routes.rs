@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use runtime::telemetry::TRACE_ONLY;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -58,7 +59,7 @@ async fn handshake(
 
 async fn webhook(State(intake): State<Arc<Intake>>, headers: HeaderMap, body: Body) -> Response {
     let started = Instant::now();
-    let span = tracing::info_span!("webhook");
+    let span = tracing::info_span!(target: TRACE_ONLY, "webhook");
     let taken = intake.take(&headers, body).instrument(span).await;
     let outcome = match &taken {
         Ok(Taken::Stored) => "stored",
