@@ -105,6 +105,18 @@ uuid_id!(
     SendId
 );
 
+impl SendId {
+    /// The id of the `index`-th message, where it takes several to carry it; the first has the
+    /// send's own.
+    #[must_use]
+    pub fn part(self, index: u32) -> Self {
+        match index {
+            0 => self,
+            index => Self(crate::derive::uuid("send-part", &[self.0.as_bytes(), &index.to_be_bytes()])),
+        }
+    }
+}
+
 /// A conversation: one business number and one customer. A keyed digest, so that it can stand in
 /// subjects, logs and metrics without telling who it is. Ours.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,6 +4,7 @@
 pub mod derive;
 mod ids;
 pub mod message;
+pub mod net;
 pub mod session;
 pub mod settings;
 

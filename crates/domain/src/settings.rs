@@ -77,6 +77,8 @@ pub struct Policy {
     /// How long the assistant keeps quiet after somebody answered in the WhatsApp Business app.
     #[serde(with = "seconds")]
     pub echo_quiet_seconds: Duration,
+    /// Of the customers, as Salesforce writes it, where nothing tells better.
+    pub language: String,
     /// Whether the customer sees that messages were read, and typing indicators.
     pub read_receipts: bool,
     /// The customer is told the place in the queue at most this often; 0: never.
@@ -118,6 +120,7 @@ impl Default for Policy {
             rescue_template: None,
             parked_keep_seconds: Duration::from_secs(3 * 24 * 3600),
             echo_quiet_seconds: Duration::from_secs(30 * 60),
+            language: "en_US".into(),
             read_receipts: true,
             queue_notice_seconds: Duration::from_secs(60),
             nobody_available: Nobody::KeepWaiting,
@@ -182,6 +185,95 @@ pub struct Integration {
     /// The SCRT2 host, as the deployment's code snippet shows it. Derived when absent.
     #[serde(default)]
     pub messaging_url: Option<Url>,
+    /// What the routing flow and the rep get beside the conversation, under the names of the channel
+    /// variables in the org's parameter mappings.
+    #[serde(default = "AttributeRule::usual")]
+    pub attributes: Vec<AttributeRule>,
+}
+
+/// A routing attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttributeRule {
+    /// The channel variable name of the parameter mapping.
+    pub key: String,
+    pub source: AttributeSource,
+    /// The maximum length of the custom parameter, in characters; longer values are cut.
+    #[serde(default = "usual_length")]
+    pub max_length: usize,
+}
+
+/// What an attribute tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttributeSource {
+    /// The session's id: the trace key back to everything.
+    SessionId,
+    ConsumerType,
+    Channel,
+    ChannelName,
+    Language,
+    Priority,
+    CustomerName,
+    Phone,
+    Email,
+    Reason,
+    Summary,
+    Campaign,
+    ConversationId,
+    ContactId,
+}
+
+impl AttributeRule {
+    /// `product-behaviour.md` §5; what an org does not map it ignores.
+    pub fn usual() -> Vec<Self> {
+        use AttributeSource::{
+            Campaign, Channel, ConsumerType, ContactId, ConversationId, CustomerName, Email, Language, Phone,
+            Priority, Reason, SessionId, Summary,
+        };
+        [
+            ("OpencxSessionId", SessionId),
+            ("Chat_Consumer_Type", ConsumerType),
+            ("Channel", Channel),
+            ("Customer_Name", CustomerName),
+            ("Phone_Number", Phone),
+            ("Email", Email),
+            ("Language", Language),
+            ("Priority", Priority),
+            ("Handoff_Reason", Reason),
+            ("Summary", Summary),
+            ("Campaign", Campaign),
+            ("Conversation_UUID", ConversationId),
+            ("Contact_Id", ContactId),
+        ]
+        .map(|(key, source)| Self { key: key.into(), source, max_length: usual_length() })
+        .into()
+    }
+
+    fn check(rules: &[Self], say: &mut impl FnMut(String, &str)) {
+        for (i, rule) in rules.iter().enumerate() {
+            let mut name = rule.key.chars();
+            let begins = name.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+            if !begins || !name.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                say(
+                    format!("attributes[{i}].key"),
+                    "has letters, digits and underscores only, and begins with a letter or an underscore",
+                );
+            }
+            if rules[..i].iter().any(|earlier| earlier.key == rule.key) {
+                say(format!("attributes[{i}].key"), "is there twice");
+            }
+            if !(1..=4_000).contains(&rule.max_length) {
+                say(format!("attributes[{i}].max_length"), "is 1 to 4000 characters");
+            }
+        }
+        if !rules.iter().any(|rule| rule.source == AttributeSource::SessionId) {
+            say(
+                "attributes".into(),
+                "lack session-id (OpencxSessionId): without it nobody finds the session again",
+            );
+        }
+    }
 }
 
 impl Integration {
@@ -288,6 +380,7 @@ impl Settings {
             if integration.auth_key_id.is_empty() {
                 say(field("auth_key_id"), "is empty: it is the kid of the key registered in Salesforce");
             }
+            AttributeRule::check(&integration.attributes, &mut |name, problem| say(field(&name), problem));
             match integration.messaging_url() {
                 Err(e) => say(field("messaging_url"), &e.problem),
                 Ok(url) if url.scheme() != "https" && !is_loopback(&url) => {
@@ -322,6 +415,11 @@ fn is_loopback(url: &Url) -> bool {
 
 fn first_version() -> u64 {
     1
+}
+
+/// A custom parameter's usual maximum (`limits-and-complaints.md` §1).
+fn usual_length() -> usize {
+    255
 }
 
 fn eighty() -> u32 {

@@ -59,6 +59,12 @@ pub enum Error {
     /// An answer beyond the limit for its endpoint.
     #[error("{endpoint} answered more than {limit} bytes")]
     TooLarge { endpoint: &'static str, limit: usize },
+    /// 413.
+    #[error("the file is too large for Salesforce")]
+    FileTooLarge,
+    /// 415.
+    #[error("Salesforce does not take files of this type")]
+    FileTypeRefused,
     /// Not a byte on the event stream, pings included, for this long: half-open, most likely.
     #[error("the event stream was silent for {} s", idle.as_secs())]
     Silent { idle: Duration },
@@ -92,6 +98,8 @@ impl Error {
             | Self::NotFound { .. }
             | Self::NotVerified
             | Self::TooLarge { .. }
+            | Self::FileTooLarge
+            | Self::FileTypeRefused
             | Self::Identity(_) => Retry::Never,
         }
     }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod attachments;
 mod backoff;
 pub mod client;
 mod error;
@@ -9,8 +10,12 @@ pub mod identity;
 pub mod sse;
 mod stream;
 
+pub use attachments::{Attachments, Cause, FetchError};
 pub use backoff::Backoff;
-pub use client::{AccessToken, Client, ConfigError, Created, Ended, NewSession, Options, Sent};
+pub use client::{
+    AccessToken, AttachmentLimits, Client, ConfigError, Created, Ended, FileUpload, NewSession, Options,
+    Sent, UploadPlan, plan_upload,
+};
 pub use error::{Error, Retry};
 pub use event::{Happened, Happening};
 pub use sse::Frame;

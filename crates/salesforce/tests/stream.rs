@@ -24,6 +24,7 @@ fn token() -> AccessToken {
         last_event_id: "0".into(),
         expires_at: 0,
         subject: String::new(),
+        attachments: salesforce::AttachmentLimits::default(),
     }
 }
 

@@ -144,6 +144,8 @@ impl Access {
             last_event_id: stored.last_event_id,
             expires_at: stored.expires_at,
             subject: String::new(),
+            // Not kept with it: an org that takes less says so when it is tried.
+            attachments: salesforce::AttachmentLimits::default(),
         };
         // What is almost over is not worth a connection.
         (stored.expires_at - now() > millis(MARGIN)).then_some(Held { token, renew_at })

@@ -5,6 +5,7 @@
 //! pages that it names.
 
 pub mod client;
+pub mod outgoing;
 pub mod signature;
 pub mod webhook;
 

@@ -11,14 +11,19 @@ use axum::{
     http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
-use domain::{PhoneNumberId, Wamid, message::Customer};
+use domain::{
+    PhoneNumberId, Wamid,
+    message::{Customer, Outgoing},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     sync::mpsc,
 };
-use whatsapp::client::{Class, Client, Config, ConfigError, Doubt, Recipient, Scope, SendError, Sent, Text};
+use whatsapp::client::{
+    Class, Client, Config, ConfigError, Doubt, Message, Recipient, Scope, SendError, Sent,
+};
 
 fn recorded(name: &str) -> Value {
     let path = format!("{}/testdata/api/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -71,8 +76,9 @@ fn client(port: u16) -> Client {
 
 async fn send_to(client: &Client, customer: Customer, quotes: Option<&Wamid>) -> Result<Sent, SendError> {
     let to = Recipient::of(&customer).unwrap();
-    let text = Text { to: &to, body: "Hello", quotes, opaque: "baton1.x.1" };
-    client.send_text(&PhoneNumberId::new("220011223344001"), &"secret token".into(), text).await
+    let body = Outgoing::Text("Hello".into());
+    let message = Message { to: &to, body: &body, media: None, quotes, opaque: "baton1.x.1" };
+    client.send(&PhoneNumberId::new("220011223344001"), &"secret token".into(), message).await
 }
 
 async fn send(client: &Client) -> Result<Sent, SendError> {
@@ -113,7 +119,7 @@ async fn a_customer_without_a_visible_phone_is_reached_by_the_user_id() {
 #[tokio::test]
 async fn a_read_receipt_is_accepted() {
     let (client, mut saw) = graph(recorded("mark_read")).await;
-    client.mark_read(&PhoneNumberId::new("1"), &"t".into(), &Wamid::new("wamid.1")).await.unwrap();
+    client.mark_read(&PhoneNumberId::new("1"), &"t".into(), &Wamid::new("wamid.1"), false).await.unwrap();
     assert_eq!(saw.recv().await.unwrap().body["status"], "read");
 }
 

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::v1::{self, call, control, entry::Body, output};
 
+/// A text of 65,536 characters takes 16 messages.
+const MOST_PARTS: u32 = 20;
+
 /// A decision as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDecision {
@@ -35,6 +38,15 @@ impl StoredDecision {
     pub fn decode(payload: Bytes) -> Result<Self, Malformed> {
         let decision = crate::decode(payload)?.into_decision().ok_or(Malformed("not a decision"))?;
         decision.try_into()
+    }
+
+    /// What a person reads of the message that was sent under this id, or as a part of it.
+    pub fn sent(&self, id: &str) -> Option<String> {
+        self.decision.outputs.iter().find_map(|output| {
+            let Output::Send(send) = output else { return None };
+            let is_it = (0..MOST_PARTS).any(|index| send.id.part(index).to_string() == id);
+            is_it.then(|| send.body.as_text())
+        })
     }
 
     /// Every output with its cause.

@@ -106,6 +106,21 @@ impl v1::AssistantAnswer {
     }
 }
 
+impl assistant_answer::Reply {
+    /// As a person reads it.
+    pub fn as_text(&self) -> String {
+        together(self.text.clone(), self.body.clone()).map(|body| body.as_text()).unwrap_or_default()
+    }
+}
+
+impl salesforce_event::Text {
+    /// As a person reads it.
+    pub fn as_text(&self) -> String {
+        let bodies = bodies(self.clone()).unwrap_or_default();
+        bodies.iter().map(Outgoing::as_text).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// What somebody in Salesforce wrote: the text first, then what came with it.
 fn bodies(text: salesforce_event::Text) -> Result<Vec<Outgoing>, Malformed> {
     let words = (!text.text.is_empty()).then_some(Ok(Outgoing::Text(text.text)));

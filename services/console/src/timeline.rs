@@ -256,6 +256,8 @@ fn belongs(record: &Record, facts: &Range<Seq>, deliveries: &Deliveries) -> bool
             Body::ThreadFollowed(followed) => asked(&followed.follow),
             Body::TimerFired(fired) => asked(&fired.timer),
             Body::WhatsappMessage(_)
+            | Body::MediaFetched(_)
+            | Body::Adopted(_)
             | Body::SalesforceEvent(_)
             | Body::OperatorCommand(_)
             | Body::AccountEvent(_)
@@ -279,6 +281,9 @@ fn ledger(records: &[Record], deliveries: &Deliveries) -> Ledger {
             }
             Output::Call(Call::Note { .. } | Call::EndSession { .. })
             | Output::Send(_)
+            | Output::Seen { .. }
+            | Output::Control(_)
+            | Output::Move(_)
             | Output::Ask(_)
             | Output::Follow { .. }
             | Output::Unfollow { .. }
@@ -287,7 +292,7 @@ fn ledger(records: &[Record], deliveries: &Deliveries) -> Ledger {
         .collect();
     for record in records {
         let Some(Body::WhatsappMessage(message)) = record.body() else { continue };
-        if matches!(message.content, None | Some(v1::whats_app_message::Content::Notice(_))) {
+        if proto::convert::inbound(message.clone()).is_ok_and(|message| !message.content.is_said()) {
             continue;
         }
         ledger.received += 1;

@@ -99,6 +99,7 @@ impl Bench {
             sent_at: 1,
             customer: customer.clone(),
             content: Content::Text("<script>alert(1)</script> when do you open?".into()),
+            context: domain::message::MessageContext::default(),
         };
         let message = v1::WhatsAppMessage::new(&message, &WabaId::new("1"), Bytes::from("{}"));
         let asked = self.append(&key, Kind::WhatsApp, "in", Body::WhatsappMessage(message)).await;
@@ -119,11 +120,17 @@ impl Bench {
         let ask = Ask { epoch: 0, text: String::new(), helping: false, human_until: None };
         let decided = self.decide(&key, 0, asked, &state, vec![Output::Ask(ask)]).await;
         let ask = format!("{asked}-0");
-        let reply = assistant_answer::Answer::Reply(assistant_answer::Reply { text: "At nine.".into() });
+        let reply =
+            assistant_answer::Answer::Reply(assistant_answer::Reply { text: "At nine.".into(), body: None });
         let answer = v1::AssistantAnswer { ask: ask.clone(), epoch: 0, answer: Some(reply) };
         let answer = self.append(&key, Kind::Assistant, &ask, Body::AssistantAnswer(answer)).await;
         let send = domain::SendId(uuid("send", &[&[n]]));
-        let text = Send { id: send, text: "At nine.".into(), origin: Origin::Assistant };
+        let text = Send {
+            id: send,
+            body: domain::message::Outgoing::Text("At nine.".into()),
+            quotes: None,
+            origin: Origin::Assistant,
+        };
         let decided = self.decide(&key, decided, answer, &state, vec![Output::Send(text)]).await;
 
         let reference = SendRef { send, attempt: 1 };

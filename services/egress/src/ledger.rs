@@ -102,6 +102,9 @@ pub enum Settled {
     },
 }
 
+/// In place of Meta's code: the file never got as far as Meta.
+pub const UNFIT_FILE: i32 = -1;
+
 /// What to do about a send of which `last` is the last record.
 pub fn next(send: SendId, decision: Seq, last: Option<&Record>, grace: Duration) -> Step {
     let Some(Record { attempt, stored_at, phase }) = last else {
@@ -189,6 +192,7 @@ pub fn read(answer: Result<Sent, SendError>, number: u32) -> Answer {
 /// The fact that tells about a refusal: 131047 means that the customer service window is closed.
 pub fn undeliverable(code: i32) -> v1::undelivered::Reason {
     match code {
+        UNFIT_FILE => v1::undelivered::Reason::File(v1::undelivered::File {}),
         131_047 => v1::undelivered::Reason::WindowClosed(v1::undelivered::WindowClosed {}),
         code => v1::undelivered::Reason::Refused(v1::undelivered::Refused { code }),
     }
@@ -266,44 +270,30 @@ impl Record {
             let send = send.parse().map_err(|_| proto::Malformed("send"))?;
             Ok(Attempt { send, decision, number, doubtful: (doubtful > 0).then_some(doubtful) })
         };
-        match body {
-            Body::SendIntent(intent) => Ok(Self {
-                attempt: attempt(&intent.send, intent.decision, intent.attempt, intent.doubtful)?,
-                stored_at,
-                phase: Phase::Intent,
-            }),
-            Body::SendOutcome(record) => Ok(Self {
-                attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
-                stored_at,
-                phase: Phase::Outcome(match record.outcome.ok_or(proto::Malformed("outcome"))? {
-                    send_outcome::Outcome::Accepted(accepted) => {
-                        Outcome::Accepted { wamid: Wamid::new(accepted.wamid), answered: accepted.answered }
-                    }
-                    send_outcome::Outcome::NotSent(_) => Outcome::NotSent,
-                    send_outcome::Outcome::Refused(refused) => Outcome::Refused { code: refused.code },
-                    send_outcome::Outcome::InDoubt(_) => Outcome::InDoubt,
-                }),
-            }),
-            Body::WhatsappMessage(_)
-            | Body::WhatsappStatus(_)
-            | Body::AssistantAnswer(_)
-            | Body::ThreadFollowed(_)
-            | Body::CallResult(_)
-            | Body::SalesforceEvent(_)
-            | Body::Undelivered(_)
-            | Body::TimerFired(_)
-            | Body::OperatorCommand(_)
-            | Body::Decision(_)
-            | Body::AccountEvent(_) => Err(proto::Malformed("not a send record")),
-        }
-    }
-}
-
-/// The id of the `index`-th part of a long text; the first has the send's own.
-pub fn part_id(send: SendId, index: u32) -> SendId {
-    match index {
-        0 => send,
-        index => SendId(domain::derive::uuid("send-part", &[send.0.as_bytes(), &index.to_be_bytes()])),
+        let intent = match body {
+            Body::SendIntent(intent) => intent,
+            body => {
+                let record = body.into_send_outcome().ok_or(proto::Malformed("not a send record"))?;
+                return Ok(Self {
+                    attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
+                    stored_at,
+                    phase: Phase::Outcome(match record.outcome.ok_or(proto::Malformed("outcome"))? {
+                        send_outcome::Outcome::Accepted(accepted) => Outcome::Accepted {
+                            wamid: Wamid::new(accepted.wamid),
+                            answered: accepted.answered,
+                        },
+                        send_outcome::Outcome::NotSent(_) => Outcome::NotSent,
+                        send_outcome::Outcome::Refused(refused) => Outcome::Refused { code: refused.code },
+                        send_outcome::Outcome::InDoubt(_) => Outcome::InDoubt,
+                    }),
+                });
+            }
+        };
+        Ok(Self {
+            attempt: attempt(&intent.send, intent.decision, intent.attempt, intent.doubtful)?,
+            stored_at,
+            phase: Phase::Intent,
+        })
     }
 }
 

@@ -142,8 +142,8 @@ fn records_are_read_as_they_were_written() {
 
 #[test]
 fn parts_have_ids_of_their_own() {
-    assert_eq!(part_id(send(), 0), send());
-    let parts: std::collections::HashSet<_> = (0..50).map(|index| part_id(send(), index)).collect();
+    assert_eq!(send().part(0), send());
+    let parts: std::collections::HashSet<_> = (0..50).map(|index| send().part(index)).collect();
     assert_eq!(parts.len(), 50);
 }
 

@@ -1,9 +1,10 @@
 //! Follows Salesforce replies, sends them to WhatsApp.
 //!
-//! Two readers of the log, each with one lane a conversation. One performs what decisions ask to
+//! Three readers of the log, each with one lane a conversation. One performs what decisions ask to
 //! send, through the send ledger ([`ledger`]); the other keeps the event streams of the threads up
-//! that decisions say are to be followed ([`threads`]), and appends what they bring. So a WhatsApp
-//! outage, which makes sends wait, keeps nobody from being handed over to a person.
+//! that decisions say are to be followed ([`threads`]), and appends what they bring; the third
+//! fetches customers' files ([`media`]). So a WhatsApp outage, which makes sends wait, keeps nobody
+//! from being handed over to a person, and a large file delays nothing else.
 
 mod config;
 mod follower;
@@ -11,6 +12,7 @@ pub mod gap;
 mod gate;
 pub mod ledger;
 mod mapping;
+mod media;
 mod metrics;
 mod sender;
 mod stream;
@@ -24,11 +26,13 @@ use bus::{Log, ReaderOptions};
 pub use config::{Config, Egress};
 use domain::settings::Settings;
 use follower::Followers;
+use media::Fetching;
 use metrics::Metrics;
 use proto::subjects::Kind;
 use runtime::health::Health;
-use sender::Sender;
-use store::Store;
+use salesforce::Attachments;
+use sender::{Files, Sender};
+use store::{Pacer, Store};
 use tokens::Tokens;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,10 +58,20 @@ pub async fn run(
     let tasks = TaskTracker::new();
     let health = Health::new();
     let whatsapp = whatsapp::Client::new(&config.whatsapp).context("set up the WhatsApp client")?;
+    let media = log.media().await.context("open the object store")?;
     let sending = Sending {
         settings: Arc::clone(&settings),
-        sender: Sender::new(log.clone(), whatsapp, config.send_grace, config.send_ledger, metrics.clone()),
+        sender: Sender::new(
+            log.clone(),
+            whatsapp.clone(),
+            config.send_grace,
+            config.send_ledger,
+            metrics.clone(),
+            Pacer::new(store.clone()),
+            Files::new(media.clone(), attachments(&settings).context("set up the client for reps' files")?),
+        ),
     };
+    let fetching = Fetching { settings: Arc::clone(&settings), log: log.clone(), whatsapp, media };
     let options = salesforce::Options { idle_max: config.stream_idle, ..salesforce::Options::default() };
     let tokens =
         Tokens::with_options(&settings, store.clone(), options).context("set up the Salesforce clients")?;
@@ -66,10 +80,13 @@ pub async fn run(
 
     let (sends_ready, mut sends) = watch::channel(false);
     let (threads_ready, mut threads) = watch::channel(false);
+    let (files_ready, mut files) = watch::channel(false);
     let condition = health.condition("log");
     let readiness = async {
         let both = async {
-            sends.wait_for(|ready| *ready).await.is_ok() && threads.wait_for(|ready| *ready).await.is_ok()
+            sends.wait_for(|ready| *ready).await.is_ok()
+                && threads.wait_for(|ready| *ready).await.is_ok()
+                && files.wait_for(|ready| *ready).await.is_ok()
         };
         let watch = async {
             if !both.await {
@@ -94,6 +111,10 @@ pub async fn run(
             reader.run(following, shutdown.clone()).await.context("read what is to be followed")
         },
         async {
+            let reader = read("egress-media", &[Kind::WhatsApp]).notify_ready(files_ready);
+            reader.run(fetching, shutdown.clone()).await.context("read what files customers sent")
+        },
+        async {
             let served = runtime::serve_health(listener, health.clone(), shutdown.clone()).await;
             served.context("serve health")
         },
@@ -104,4 +125,10 @@ pub async fn run(
         tracing::warn!("streams were still being closed when the grace period ended");
     }
     outcome.map(|_| ())
+}
+
+fn attachments(settings: &Settings) -> anyhow::Result<Attachments> {
+    let hosts: Vec<_> =
+        settings.integrations.iter().filter_map(|integration| integration.messaging_url().ok()).collect();
+    Ok(Attachments::new(&hosts)?)
 }

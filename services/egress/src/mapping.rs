@@ -1,8 +1,11 @@
 //! From what happens in a Salesforce thread to the log's words.
 
+use domain::message::Outgoing;
 use proto::v1::{
     SalesforceEvent,
-    salesforce_event::{Closed, Other, Participant, RoutingFailed, SessionStatus, Text, What},
+    salesforce_event::{
+        Closed, Other, Participant, Queued, RepTyping, RoutingFailed, SessionStatus, Text, What,
+    },
 };
 use salesforce::{Happened, Happening};
 
@@ -12,11 +15,21 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
     let text = |text: &str, name: &Option<String>| Text {
         text: text.to_owned(),
         sender: name.clone().unwrap_or_default(),
+        bodies: Vec::new(),
+    };
+    // A text alone stands where every reader of the log finds it.
+    let said = |words: &str, name: &Option<String>, bodies: &[Outgoing]| match bodies {
+        [] | [Outgoing::Text(_)] => text(words, name),
+        bodies => Text { bodies: bodies.iter().map(Into::into).collect(), ..text("", name) },
     };
     let participant = |name: &Option<String>| Participant { name: name.clone().unwrap_or_default() };
     let what = match &happened.what {
-        Happening::RepMessage { text: words, name, attachments: _ } => What::RepWrote(text(words, name)),
-        Happening::BotMessage { text: words, name, attachments: _ } => What::BotWrote(text(words, name)),
+        Happening::RepMessage { text: words, name, attachments: _, bodies } => {
+            What::RepWrote(said(words, name, bodies))
+        }
+        Happening::BotMessage { text: words, name, attachments: _, bodies } => {
+            What::BotWrote(said(words, name, bodies))
+        }
         // An automation in Salesforce: the customer is to see it, and no person said it.
         Happening::SystemMessage { text: words } => What::BotWrote(text(words, &None)),
         Happening::RepJoined { name } => What::RepJoined(participant(name)),
@@ -28,14 +41,16 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
         Happening::RoutingFailed { kind: _, failure: _, reason } => {
             What::RoutingFailed(RoutingFailed { reason: reason.clone() })
         }
+        Happening::QueuePosition { position } => {
+            What::Queued(Queued { position: Some(*position), wait_seconds: None })
+        }
+        Happening::TypingStarted => What::RepTyping(RepTyping {}),
         Happening::Routed { .. } => What::Other(Other { event: "RoutingResult".to_owned() }),
         Happening::Closed => What::Closed(Closed {}),
         // A token of an answer that comes whole later; our own typing, echoed.
         Happening::Other { event } if FLEETING.contains(&event.as_str()) => return None,
         Happening::Other { event } => What::Other(Other { event: event.clone() }),
         Happening::EndUserEcho { .. }
-        | Happening::QueuePosition { .. }
-        | Happening::TypingStarted
         | Happening::TypingStopped
         | Happening::Delivered { .. }
         | Happening::Read { .. } => return None,

@@ -9,6 +9,7 @@ use opentelemetry::{
 pub(crate) struct Metrics {
     sends: Counter<u64>,
     send_seconds: Histogram<f64>,
+    paced: Counter<u64>,
     blind_resends: Counter<u64>,
     visible_duplicates: Counter<u64>,
     streams: UpDownCounter<i64>,
@@ -29,6 +30,10 @@ impl Metrics {
                 .f64_histogram("wa_send_duration")
                 .with_unit("s")
                 .with_description("How long a POST took")
+                .build(),
+            paced: meter
+                .u64_counter("wa_paced")
+                .with_description("Waits for a turn, by whose rate was used up")
                 .build(),
             blind_resends: meter
                 .u64_counter("wa_blind_resends")
@@ -59,6 +64,15 @@ impl Metrics {
 
     pub(crate) fn sent(&self, outcome: &'static str) {
         self.sends.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// A send has to wait for its turn.
+    pub(crate) fn paced(&self, by: store::PacedBy) {
+        let by = match by {
+            store::PacedBy::Pair => "pair",
+            store::PacedBy::Number => "number",
+        };
+        self.paced.add(1, &[KeyValue::new("by", by)]);
     }
 
     pub(crate) fn posted(&self, took: std::time::Duration) {

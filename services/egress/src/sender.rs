@@ -1,5 +1,7 @@
 //! Sends to WhatsApp: performs what [`crate::ledger`] says.
 
+mod courtesies;
+mod files;
 mod receipts;
 
 use std::{collections::HashSet, sync::Mutex, time::Duration};
@@ -8,20 +10,26 @@ use bus::{Entry, Failure, Lease, Log};
 use bytes::Bytes;
 use domain::{
     ConversationKey, Millis, PhoneNumberId, SendId, Seq, Wamid,
-    message::split_text,
-    session::{Conversation, Send},
+    message::{MediaKind, Outgoing},
+    session::{Conversation, Origin, ParkedMessage, Send, window_is_open},
+    settings::Channel,
 };
 use futures::StreamExt as _;
 use proto::{
+    StoredDecision,
     subjects::{self, Kind, SendPhase, SendRef},
     v1::{self, entry::Body},
 };
 use runtime::fields;
-use secrecy::SecretString;
+use store::{Hold, Pace, Paced, Pacer, Priority};
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use whatsapp::client::{MAX_TEXT_CHARS, Recipient, SendError, Text};
+use whatsapp::{
+    client::{Message, Recipient, SendError},
+    outgoing::fit,
+};
 
+pub(crate) use files::Files;
 pub(crate) use receipts::status_in;
 
 use crate::{
@@ -34,6 +42,10 @@ use crate::{
 const EXCERPT_CHARS: usize = 60;
 /// Before asking again whether WhatsApp takes messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A turn that is further away than this is not waited for in the lane.
+const PACE_PATIENCE: Duration = Duration::from_secs(45);
+/// WhatsApp refuses everything but templates outside the customer service window (§9.2).
+const WINDOW_CLOSED: i32 = 131_047;
 
 pub(crate) struct Sender {
     log: Log,
@@ -44,8 +56,17 @@ pub(crate) struct Sender {
     ledger_on: bool,
     metrics: Metrics,
     gates: Gates,
+    pacer: Pacer,
+    files: Files,
     /// Sends whose duplicates were counted.
     counted: Mutex<HashSet<SendRef>>,
+}
+
+/// One message of those that carry a send.
+struct Part {
+    id: SendId,
+    body: Outgoing,
+    quotes: Option<Wamid>,
 }
 
 /// What all parts of a send share.
@@ -54,7 +75,8 @@ struct Job<'a> {
     decision: Seq,
     state: &'a Conversation,
     to: &'a Recipient,
-    token: &'a SecretString,
+    channel: &'a Channel,
+    send: &'a Send,
     lease: &'a Lease,
 }
 
@@ -65,59 +87,67 @@ impl Sender {
         grace: Duration,
         ledger_on: bool,
         metrics: Metrics,
+        pacer: Pacer,
+        files: Files,
     ) -> Self {
-        Self { log, whatsapp, grace, ledger_on, metrics, gates: Gates::default(), counted: Mutex::default() }
+        let (gates, counted) = (Gates::default(), Mutex::default());
+        Self { log, whatsapp, grace, ledger_on, metrics, gates, pacer, files, counted }
     }
 
-    /// Returns when the whole text is settled, in the ledger and, where it was not delivered, as a
+    /// Returns when all of it is settled, in the ledger and, where it was not delivered, as a
     /// fact. Doing it again sends nothing twice.
     pub(crate) async fn deliver(
         &self,
         key: &ConversationKey,
         decision: Seq,
         state: &Conversation,
-        token: &SecretString,
+        channel: &Channel,
         send: &Send,
         lease: &Lease,
     ) -> Result<(), Failure> {
-        let to = Recipient::of(&state.customer)
+        let to = recipient(state)
             .ok_or_else(|| Failure::never("the customer has neither a phone number nor a user id"))?;
-        let job = Job { key, decision, state, to: &to, token, lease };
-        for (index, part) in (0..).zip(split_text(&send.text, MAX_TEXT_CHARS)) {
-            let id = ledger::part_id(send.id, index);
+        let job = Job { key, decision, state, to: &to, channel, send, lease };
+        for part in parts(send) {
             let span = tracing::info_span!(
                 "send",
                 { fields::CONVERSATION } = %key,
-                { fields::SEND } = %id,
+                { fields::SEND } = %part.id,
                 { fields::CHANNEL } = state.number.as_str(),
             );
             let delivered = async {
-                if self.ledger_on {
-                    self.part(&job, id, &part).await
-                } else {
-                    self.careless(&job, id, &part).await
-                }
+                if self.ledger_on { self.part(&job, &part).await } else { self.careless(&job, &part).await }
             };
             delivered.instrument(span).await?;
         }
         Ok(())
     }
 
-    async fn part(&self, job: &Job<'_>, id: SendId, text: &str) -> Result<(), Failure> {
+    async fn part(&self, job: &Job<'_>, part: &Part) -> Result<(), Failure> {
         // Of our own POST, on our own clock: the log's may differ.
         let mut posted: Option<Instant> = None;
         loop {
-            let last = self.last_record(job.key, id).await?;
-            let settled = match ledger::next(id, job.decision, last.as_ref(), self.grace) {
+            let last = self.last_record(job.key, part.id).await?;
+            let settled = match ledger::next(part.id, job.decision, last.as_ref(), self.grace) {
                 Step::Try(attempt) => {
                     if let Some(doubtful) = attempt.doubtful
-                        && self.status_of(job.key, SendRef { send: id, attempt: doubtful }).await?.is_some()
+                        && self
+                            .status_of(job.key, SendRef { send: part.id, attempt: doubtful })
+                            .await?
+                            .is_some()
                     {
                         // The status was late, yet not too late.
                         self.metrics.sent("settled_late");
                         return Ok(());
                     }
-                    self.attempt(job, attempt, text, &mut posted).await?
+                    if part.body.needs_window() && !self.window_is_open(job).await? {
+                        // Recorded, so that it is not sent after all when this is done again: the
+                        // decision on its being undelivered keeps it until the customer writes.
+                        self.metrics.sent("window_closed");
+                        self.record(job.key, &attempt, &Outcome::Refused { code: WINDOW_CLOSED }).await?
+                    } else {
+                        self.attempt(job, attempt, part, &mut posted).await?
+                    }
                 }
                 Step::Await { attempt, until } => self.wait(job, attempt, until, posted).await?,
                 Step::Settled(settled) => Some(settled),
@@ -126,18 +156,66 @@ impl Sender {
                 None => {}
                 Some(Settled::Accepted) => return Ok(()),
                 Some(Settled::Refused { code }) => {
-                    return self.tell(job.key, id, ledger::undeliverable(code), text).await;
+                    return self
+                        .tell(job.key, part.id, ledger::undeliverable(code), &lost(job.send, part))
+                        .await;
                 }
                 Some(Settled::Unknown { attempts }) => {
                     for attempt in attempts {
-                        if self.status_of(job.key, SendRef { send: id, attempt }).await?.is_some() {
+                        if self.status_of(job.key, SendRef { send: part.id, attempt }).await?.is_some() {
                             return Ok(());
                         }
                     }
                     tracing::warn!("neither answer nor status for both attempts: told as unknown");
                     let unknown = v1::undelivered::Reason::Unknown(v1::undelivered::Unknown {});
-                    return self.tell(job.key, id, unknown, text).await;
+                    return self.tell(job.key, part.id, unknown, &lost(job.send, part)).await;
                 }
+            }
+        }
+    }
+
+    /// By what the decision knew; and where that says no, by the newest state: the customer may have
+    /// written since.
+    async fn window_is_open(&self, job: &Job<'_>) -> Result<bool, Failure> {
+        let now = runtime::now();
+        if window_is_open(job.state.customer_wrote_at, now) {
+            return Ok(true);
+        }
+        let Some(head) = self.log.head(job.key).await? else { return Ok(false) };
+        let newest = StoredDecision::decode(head.payload).map_err(Failure::never)?;
+        Ok(window_is_open(newest.decision.state.customer_wrote_at, now))
+    }
+
+    /// Waits for the number's and the customer's turn, over all replicas.
+    async fn pace(&self, job: &Job<'_>) -> Result<(), Failure> {
+        let pace = Pace {
+            number: &job.state.number,
+            per_second: job.channel.messages_per_second,
+            pair: job.key,
+            priority: match job.send.origin {
+                Origin::Rep | Origin::Bot => Priority::Rep,
+                Origin::Assistant => Priority::Assistant,
+                Origin::Notice => Priority::Notice,
+            },
+        };
+        let deadline = Instant::now() + PACE_PATIENCE;
+        loop {
+            let (wait, by) = match self.pacer.pace(&pace).await {
+                Paced::Go => return Ok(()),
+                Paced::Wait(wait, by) => (wait, by),
+            };
+            self.metrics.paced(by);
+            // Not all at once when it is their turn.
+            let wait = wait + wait.min(Duration::from_millis(200)).mul_f64(fastrand::f64());
+            if Instant::now() + wait > deadline {
+                return Err(Failure::after(
+                    wait,
+                    "waiting for its turn: WhatsApp's rate for the customer or the number",
+                ));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = job.lease.cancelled() => return Err(Failure::soon("the lease was lost while waiting for a turn")),
             }
         }
     }
@@ -147,11 +225,26 @@ impl Sender {
         &self,
         job: &Job<'_>,
         attempt: Attempt,
-        text: &str,
+        part: &Part,
         posted: &mut Option<Instant>,
     ) -> Result<Option<Settled>, Failure> {
         held(job.lease)?;
         self.pass(&job.state.number)?;
+        // Uploading is no sending: it may be done again.
+        let uploaded = match self
+            .files
+            .uploaded(&self.whatsapp, &job.state.number, job.channel, part.id, &part.body)
+            .await
+        {
+            Ok(uploaded) => uploaded,
+            Err(files::Unsent::Later(failure)) => return Err(failure),
+            Err(files::Unsent::Unfit(why)) => {
+                tracing::warn!(reason = why, "a file cannot be sent");
+                self.metrics.sent("file_unfit");
+                return self.record(job.key, &attempt, &Outcome::Refused { code: ledger::UNFIT_FILE }).await;
+            }
+        };
+        self.pace(job).await?;
         let reference = SendRef { send: attempt.send, attempt: attempt.number };
         let subject = subjects::send(job.key, reference, SendPhase::Intent);
         let intent = proto::encode(attempt.intent(job.lease.epoch(), runtime::now()));
@@ -176,7 +269,7 @@ impl Sender {
             );
         }
         *posted = Some(Instant::now());
-        let answer = self.post(job, reference, text).await;
+        let answer = self.post(job, reference, part, uploaded.as_ref()).await;
         match ledger::read(answer, attempt.number) {
             Answer::Settles(outcome) => {
                 self.gates.open(&job.state.number);
@@ -185,7 +278,7 @@ impl Sender {
             }
             Answer::Later { why, rest } => {
                 self.metrics.sent(why.as_str());
-                self.hold_back(&job.state.number, why, rest);
+                self.hold_back(job, why, rest).await;
                 self.record(job.key, &attempt, &Outcome::NotSent).await?;
                 Err(later(why, rest))
             }
@@ -205,7 +298,22 @@ impl Sender {
         })
     }
 
-    fn hold_back(&self, number: &PhoneNumberId, why: Later, rest: Option<Duration>) {
+    async fn hold_back(&self, job: &Job<'_>, why: Later, rest: Option<Duration>) {
+        let number = &job.state.number;
+        // What one replica was told holds for all of them.
+        let hold = match why {
+            Later::Paced => Some(Hold::Number(number)),
+            Later::PairPaced => Some(Hold::Pair(job.key)),
+            Later::Unreachable | Later::Config | Later::Transient => None,
+        };
+        if let (Some(hold), Some(rest)) = (hold, rest)
+            && let Err(error) = self.pacer.block(hold, rest).await
+        {
+            tracing::debug!(
+                { fields::ERROR } = runtime::error_chain(&error),
+                "other replicas were not told to slow down"
+            );
+        }
         let scope = match why {
             Later::Unreachable => Scope::All,
             Later::Paced | Later::Config => Scope::Number(number.clone()),
@@ -219,14 +327,22 @@ impl Sender {
         &self,
         job: &Job<'_>,
         reference: SendRef,
-        text: &str,
+        part: &Part,
+        uploaded: Option<&(String, MediaKind)>,
     ) -> Result<whatsapp::client::Sent, SendError> {
         let started = Instant::now();
         let opaque = reference.to_opaque_in(job.key);
-        let text = Text { to: job.to, body: text, quotes: None, opaque: &opaque };
+        let message = Message {
+            to: job.to,
+            body: &part.body,
+            media: uploaded.map(|(id, kind)| (id.as_str(), *kind)),
+            quotes: part.quotes.as_ref(),
+            opaque: &opaque,
+        };
         let span =
             tracing::info_span!("whatsapp", otel.name = "whatsapp: send message", otel.kind = "client");
-        let answer = self.whatsapp.send_text(&job.state.number, job.token, text).instrument(span).await;
+        let token = &job.channel.access_token;
+        let answer = self.whatsapp.send(&job.state.number, token, message).instrument(span).await;
         self.metrics.posted(started.elapsed());
         if let Err(error) = &answer {
             tracing::warn!(
@@ -306,13 +422,15 @@ impl Sender {
     }
 
     /// The control run: what happens without a ledger.
-    async fn careless(&self, job: &Job<'_>, id: SendId, text: &str) -> Result<(), Failure> {
-        let reference = SendRef { send: id, attempt: 1 };
+    async fn careless(&self, job: &Job<'_>, part: &Part) -> Result<(), Failure> {
+        let reference = SendRef { send: part.id, attempt: 1 };
         for _ in 0..5 {
             held(job.lease)?;
-            match ledger::read(self.post(job, reference, text).await, 1) {
+            match ledger::read(self.post(job, reference, part, None).await, 1) {
                 Answer::Settles(Outcome::Refused { code }) => {
-                    return self.tell(job.key, id, ledger::undeliverable(code), text).await;
+                    return self
+                        .tell(job.key, part.id, ledger::undeliverable(code), &lost(job.send, part))
+                        .await;
                 }
                 Answer::Settles(Outcome::Accepted { .. } | Outcome::NotSent | Outcome::InDoubt) => {
                     return Ok(());
@@ -330,12 +448,13 @@ impl Sender {
         key: &ConversationKey,
         send: SendId,
         reason: v1::undelivered::Reason,
-        text: &str,
+        lost: &ParkedMessage,
     ) -> Result<(), Failure> {
         let body = Body::Undelivered(v1::Undelivered {
             send: send.to_string(),
             reason: Some(reason),
-            excerpt: excerpt(text),
+            excerpt: excerpt(&lost.body.as_text()),
+            lost: Some(lost.into()),
         });
         let subject = subjects::fact(key, Kind::Undelivered, &send.to_string());
         self.log.append_fact(&subject, proto::encode(body), None).await?;
@@ -351,6 +470,24 @@ impl Sender {
     async fn status_of(&self, key: &ConversationKey, reference: SendRef) -> Result<Option<Entry>, Failure> {
         Ok(self.log.last(&subjects::statuses_of(key, reference)).await?)
     }
+}
+
+/// Whom a conversation's messages go to.
+fn recipient(state: &Conversation) -> Option<Recipient> {
+    state.group.clone().map(Recipient::Group).or_else(|| Recipient::of(&state.customer))
+}
+
+/// The messages that carry a send. The first one quotes.
+fn parts(send: &Send) -> impl Iterator<Item = Part> {
+    (0..).zip(fit(&send.body)).map(|(index, body)| Part {
+        id: send.id.part(index),
+        body,
+        quotes: send.quotes.clone().filter(|_| index == 0),
+    })
+}
+
+fn lost(send: &Send, part: &Part) -> ParkedMessage {
+    ParkedMessage { body: part.body.clone(), quotes: part.quotes.clone(), origin: send.origin }
 }
 
 /// Every record of a send, whatever the attempt.

@@ -47,6 +47,8 @@ impl Handler for Sending {
             | Kind::Undelivered
             | Kind::Send
             | Kind::Timer
+            | Kind::Media
+            | Kind::Adopted
             | Kind::Operator => Ok(()),
         }
     }
@@ -87,16 +89,23 @@ impl Sending {
     async fn decision(&self, key: &ConversationKey, entry: &Entry, lease: &Lease) -> Result<(), Failure> {
         let stored = StoredDecision::decode(entry.payload.clone()).map_err(Failure::never)?;
         let state = &stored.decision.state;
+        let channel = || {
+            let channel = self.settings.channel(&state.number);
+            channel
+                .ok_or_else(|| Failure::never("the settings have no channel for the number that is to send"))
+        };
         for (_, output) in stored.outputs() {
             match output {
                 Output::Send(send) => {
-                    let channel = self.settings.channel(&state.number).ok_or_else(|| {
-                        Failure::never("the settings have no channel for the number that is to send")
-                    })?;
-                    self.sender.deliver(key, entry.seq, state, &channel.access_token, send, lease).await?;
+                    self.sender.deliver(key, entry.seq, state, channel()?, send, lease).await?;
                 }
+                Output::Seen { wamid, typing } => {
+                    self.sender.seen(state, channel()?, wamid, *typing, entry.at).await;
+                }
+                Output::Control(action) => self.sender.control(state, channel()?, *action).await,
                 // Handoff's and the assistant's; what is followed, the state says.
                 Output::Ask(_)
+                | Output::Move(_)
                 | Output::Follow { .. }
                 | Output::Unfollow { .. }
                 | Output::Call(_)

@@ -1,31 +1,39 @@
 //! Handoff's calls to Salesforce. Each can be repeated: ids derive from what they carry, and
 //! "already there" is success.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bus::{Entry, Failure, Log};
 use domain::{
     Cause, ContactId, ConversationKey, Seq, SessionId, ThreadId, derive,
-    message::{Content, split_text},
-    session::{Call, CallResult, Conversation},
+    message::split_text,
+    session::{Brief, Call, CallResult, Conversation},
+    settings::Settings,
 };
 use proto::{
     subjects::{self, Kind},
     v1::entry::Body,
 };
 use salesforce::{Error, NewSession, Retry};
-use tokens::{Access, Tokens};
-use tracing::Instrument as _;
-use uuid::Uuid;
+use store::Store;
+use tokens::Tokens;
 
-use crate::transcript::{self, MESSAGE_LIMIT};
+use crate::{
+    attributes::{self, Sources},
+    files::Files,
+    forward::{self, Fetched, Part},
+    peer::Peer,
+    transcript::{self, MESSAGE_LIMIT, Turn},
+};
 
 /// Entries that a transcript reads at most.
 const TRANSCRIPT_ENTRIES: usize = 5_000;
 /// Entries that one forward reads at most: more than a customer can write while a thread opens.
 const FORWARD_ENTRIES: usize = 2_000;
-/// A routing attribute's usual maximum (`limits-and-complaints.md` §1, custom parameter).
-const ATTRIBUTE_LIMIT: usize = 255;
+/// Files of a transcript that are attached: the newest ones.
+const TRANSCRIPT_FILES: usize = 10;
+/// Send records that are looked through for what a customer quotes.
+const QUOTE_ENTRIES: usize = 2_000;
 /// Tries to open a thread before the customer is told and the handoff rests in the log.
 const OPEN_TRIES: u32 = 3;
 /// A longer pause that Salesforce asks for is spent in the log, not in the lane.
@@ -40,6 +48,9 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Calls {
     pub(crate) tokens: Tokens,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Store,
+    pub(crate) files: Files,
 }
 
 impl Calls {
@@ -69,22 +80,22 @@ impl Calls {
                 }
             };
         };
-        let peer = Peer { log, key, state, access };
+        let turn = Doing { calls: self, log, key, state, peer: Peer::new(access) };
         match call {
-            Call::Open { thread, session, reason, from, through, again } => {
+            Call::Open { thread, session, brief, from, through, again } => {
                 let opening = Opening {
                     thread: *thread,
                     session: *session,
-                    reason,
+                    brief,
                     from: *from,
                     through: *through,
                     contact,
                 };
-                peer.open_patiently(&opening, *again).await
+                turn.open_patiently(&opening, *again).await
             }
             Call::Forward { thread, from, through } => {
-                for (id, text) in peer.forwarded(entry, *thread, *from, *through).await? {
-                    peer.send(*thread, id, &text, None).await.map_err(failure)?;
+                for (id, part) in turn.forwarded(entry, *thread, *from, *through).await? {
+                    turn.give(*thread, id, part).await?;
                 }
                 Ok(Outcome::Silent)
             }
@@ -95,12 +106,12 @@ impl Calls {
                 };
                 for (index, part) in split_text(&format!("ⓘ {text}"), MESSAGE_LIMIT).into_iter().enumerate()
                 {
-                    peer.send(*thread, id(index), &part, None).await.map_err(failure)?;
+                    turn.peer.send(*thread, id(index), &part, None).await.map_err(failure)?;
                 }
                 Ok(Outcome::Silent)
             }
             Call::EndSession { thread } => {
-                peer.end(*thread).await.map_err(failure)?;
+                turn.peer.end(*thread).await.map_err(failure)?;
                 Ok(Outcome::Silent)
             }
         }
@@ -110,7 +121,7 @@ impl Calls {
 struct Opening<'a> {
     thread: ThreadId,
     session: SessionId,
-    reason: &'a str,
+    brief: &'a Brief,
     from: Seq,
     through: Seq,
     contact: ContactId,
@@ -129,14 +140,15 @@ impl From<Error> for NotOpen {
     }
 }
 
-struct Peer<'a> {
+struct Doing<'a> {
+    calls: &'a Calls,
     log: &'a Log,
     key: &'a ConversationKey,
     state: &'a Conversation,
-    access: Access,
+    peer: Peer,
 }
 
-impl Peer<'_> {
+impl Doing<'_> {
     /// A few tries at once for a hiccup; an outage goes back into the log, where the customer is
     /// told and a timer tries again.
     async fn open_patiently(&self, opening: &Opening<'_>, again: bool) -> Result<Outcome, Failure> {
@@ -164,162 +176,185 @@ impl Peer<'_> {
 
     async fn open(&self, opening: &Opening<'_>, again: bool) -> Result<(), NotOpen> {
         let thread = opening.thread;
-        let fresh = NewSession {
-            routing_attributes: routing_attributes(self.state, opening),
-            language: "en_US".into(),
-        };
+        let fresh = self.fresh(opening).await;
         if !again {
             // 409: ours from an earlier try. Whether it is ours at all shows with the header: a
             // stranger's conversation answers 403.
-            self.call("create conversation", async |access| {
-                let held = access.token().await?;
-                let client = &access.org().client;
-                match client.create_conversation(&held.token, thread, &fresh).await {
-                    Err(Error::Unauthorized { .. }) => {
-                        let held = access.renewed(&held).await?;
-                        client.create_conversation(&held.token, thread, &fresh).await
-                    }
-                    answer => answer,
-                }
-            })
-            .await?;
+            self.peer.create(thread, &fresh).await?;
         }
         let id = |part: &str, index: usize| {
             let through = opening.through.to_be_bytes();
             derive::uuid(part, &[thread.0.as_bytes(), &through, &index.to_be_bytes()])
         };
         // In a conversation that lives already, the header is what opens the messaging session.
-        let header = transcript::header(&self.state.customer, opening.session, opening.reason);
+        let header = transcript::header(&self.state.customer, opening.session, opening.brief);
         let header_id = id("header", 0);
-        match self.send(thread, header_id, &header, again.then_some(&fresh)).await {
-            Err(Error::NoSession { .. }) => self.send(thread, header_id, &header, Some(&fresh)).await?,
+        let sent = self.peer.send(thread, header_id, &header, again.then_some(&fresh)).await;
+        match sent {
+            Err(Error::NoSession { .. }) => self.peer.send(thread, header_id, &header, Some(&fresh)).await?,
             sent => sent?,
         }
         let said = self.said(opening.from, opening.through).await.map_err(NotOpen::Log)?;
         for (index, text) in transcript::transcript(&said).into_iter().enumerate() {
-            self.send(thread, id("transcript", index), &text, None).await?;
+            self.peer.send(thread, id("transcript", index), &text, None).await?;
+        }
+        let with_files: Vec<&Turn> = said.iter().filter(|turn| turn.media.is_some()).collect();
+        let newest = with_files.len().saturating_sub(TRANSCRIPT_FILES);
+        for (index, turn) in with_files[newest..].iter().enumerate() {
+            let part = self.part(turn).await.map_err(NotOpen::Log)?;
+            // A text says no more than the transcript does.
+            if let Part::File { .. } = part {
+                self.give(thread, id("transcript-file", index), part).await.map_err(NotOpen::Log)?;
+            }
         }
         Ok(())
     }
 
-    /// The customer's messages in a stretch of the log, joined where they are many.
+    /// What a new messaging session is opened with.
+    async fn fresh(&self, opening: &Opening<'_>) -> NewSession {
+        let settings = &self.calls.settings;
+        let channel = settings.channel(&self.state.number);
+        let integration = channel.and_then(|channel| settings.integration(channel.integration.as_ref()?));
+        let usual = || channel.map_or_else(|| "en_US".to_owned(), |channel| channel.policy.language.clone());
+        let language = opening.brief.language.clone().unwrap_or_else(usual);
+        // A hint: without the directory the rep does not see the address.
+        let emails = self.calls.store.person(opening.contact).await.map(|person| person.emails);
+        let sources = Sources {
+            session: opening.session,
+            thread: opening.thread,
+            contact: opening.contact,
+            customer: &self.state.customer,
+            brief: opening.brief,
+            language: &language,
+            channel,
+            email: emails.as_deref().ok().and_then(<[String]>::first).map(String::as_str),
+            campaign: None,
+        };
+        let rules = integration.map(|integration| integration.attributes.as_slice()).unwrap_or_default();
+        NewSession { routing_attributes: attributes::attributes(rules, &sources), language }
+    }
+
+    /// The customer's messages in a stretch of the log.
     async fn forwarded(
         &self,
         entry: &Entry,
         thread: ThreadId,
         from: Seq,
         through: Seq,
-    ) -> Result<Vec<(Uuid, String)>, Failure> {
+    ) -> Result<Vec<(uuid::Uuid, Part)>, Failure> {
         let entries = if (from, through) == (entry.seq, entry.seq) {
             vec![entry.clone()]
         } else {
             let filter = subjects::filter_of(self.key, Kind::WhatsApp);
             self.log.read(vec![filter], from, through, FORWARD_ENTRIES).await?
         };
-        let mut texts = Vec::new();
+        let mut parts = Vec::new();
         for entry in entries {
             let Body::WhatsappMessage(message) = proto::decode(entry.payload).map_err(Failure::never)? else {
                 continue;
             };
             let message = proto::convert::inbound(message).map_err(Failure::never)?;
-            match &message.content {
-                Content::Text(_) | Content::Other { .. } => {
-                    texts.push((message.wamid.as_str().to_owned(), message.content.as_text()));
+            let id = entry.address.as_ref().map_or("", |address| address.id.as_str());
+            let Some(mut turn) = transcript::inbound(id, &message) else { continue };
+            let part = match forward::chosen(&message.content) {
+                Some(choice) => choice,
+                None => {
+                    if let Some(about) = &turn.about {
+                        let quoted = self.quoted(about).await?;
+                        turn.text = transcript::quoting(&turn.text, quoted.as_deref());
+                    }
+                    self.part(&turn).await?
                 }
-                Content::Notice { .. } => {}
-            }
+            };
+            parts.push((message.wamid, part));
         }
-        let messages = transcript::joined(&texts).into_iter().enumerate().map(|(index, (wamids, text))| {
-            let mut parts: Vec<&[u8]> = vec![thread.0.as_bytes()];
-            parts.extend(wamids.iter().map(String::as_bytes));
-            let index = index.to_be_bytes();
-            parts.push(&index);
-            (derive::uuid("forward", &parts), text)
-        });
-        Ok(messages.collect())
+        Ok(forward::with_ids(thread, forward::joined(parts)))
     }
 
-    async fn said(&self, from: Seq, through: Seq) -> Result<Vec<transcript::Turn>, Failure> {
+    /// A turn as the rep gets it: with its file, if it has one that is to be had.
+    async fn part(&self, turn: &Turn) -> Result<Part, Failure> {
+        let Some(id) = &turn.media else { return Ok(Part::Text(turn.text.clone())) };
+        Ok(match forward::fetched(self.log, self.key, turn, id).await? {
+            Fetched::Stored(file) => Part::File { file, caption: turn.text.clone() },
+            Fetched::Failed(why) => {
+                Part::Text(format!("{} (the file could not be fetched: {why})", turn.text))
+            }
+        })
+    }
+
+    /// Sends the rep a message, its file as an attachment where Salesforce takes it.
+    async fn give(&self, thread: ThreadId, id: uuid::Uuid, part: Part) -> Result<(), Failure> {
+        match part {
+            Part::Text(text) => self.peer.send(thread, id, &text, None).await.map_err(failure),
+            Part::Choice { message, option, title } => {
+                self.peer.choose(thread, id, message, &option, &title).await.map_err(failure)
+            }
+            Part::File { file, caption } => {
+                let refused = self.calls.files.attach(&self.peer, thread, id, &file, &caption).await?;
+                let Some(why) = refused else { return Ok(()) };
+                let text = self.calls.files.instead(&file, &caption, &why);
+                self.peer.send(thread, id, &text, None).await.map_err(failure)
+            }
+        }
+    }
+
+    /// The words of a message that the customer refers to: theirs, or one of ours.
+    async fn quoted(&self, wamid: &domain::Wamid) -> Result<Option<String>, Failure> {
+        let theirs = subjects::fact(self.key, Kind::WhatsApp, &self.calls.files.keying.wamid(wamid));
+        if let Some(entry) = self.log.last(&theirs).await? {
+            let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
+            let turns =
+                transcript::turns(&id, entry.at, proto::decode(entry.payload).map_err(Failure::never)?);
+            return Ok(turns.map_err(Failure::never)?.pop().map(|turn| turn.text));
+        }
+        // Ours: the ledger knows which send got this wamid.
+        let records = self
+            .log
+            .read(vec![subjects::filter_of(self.key, Kind::Send)], 1, Seq::MAX, QUOTE_ENTRIES)
+            .await?;
+        for record in records.into_iter().rev() {
+            let Some(outcome) = proto::decode(record.payload).ok().and_then(Body::into_send_outcome) else {
+                continue;
+            };
+            let accepted = match &outcome.outcome {
+                Some(proto::v1::send_outcome::Outcome::Accepted(accepted)) => {
+                    accepted.wamid == wamid.as_str()
+                }
+                Some(
+                    proto::v1::send_outcome::Outcome::Refused(_)
+                    | proto::v1::send_outcome::Outcome::InDoubt(_)
+                    | proto::v1::send_outcome::Outcome::NotSent(_),
+                )
+                | None => false,
+            };
+            if !accepted {
+                continue;
+            }
+            let Some(decision) = self.log.get(outcome.decision).await? else { return Ok(None) };
+            let stored = proto::StoredDecision::decode(decision.payload).map_err(Failure::never)?;
+            return Ok(stored.sent(&outcome.send));
+        }
+        Ok(None)
+    }
+
+    /// Everything that was said in a stretch of the log.
+    async fn said(&self, from: Seq, through: Seq) -> Result<Vec<Turn>, Failure> {
         let filters = vec![subjects::filter_of(self.key, Kind::WhatsApp), subjects::decision(self.key)];
         let entries = self.log.read(filters, from, through, TRANSCRIPT_ENTRIES).await?;
         let mut turns = Vec::new();
         for entry in entries {
+            let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
             let body = proto::decode(entry.payload).map_err(Failure::never)?;
-            turns.extend(transcript::turns(entry.at, body).map_err(Failure::never)?);
+            turns.extend(transcript::turns(&id, entry.at, body).map_err(Failure::never)?);
         }
-        Ok(turns)
-    }
-
-    async fn send(
-        &self,
-        thread: ThreadId,
-        id: Uuid,
-        text: &str,
-        fresh: Option<&NewSession>,
-    ) -> Result<(), Error> {
-        self.call("send message", async |access| {
-            let held = access.token().await?;
-            let client = &access.org().client;
-            match client.send_text(&held.token, thread, id, text, fresh).await {
-                Err(Error::Unauthorized { .. }) => {
-                    let held = access.renewed(&held).await?;
-                    client.send_text(&held.token, thread, id, text, fresh).await
-                }
-                answer => answer,
-            }
-        })
-        .await
-        .map(|_| ())
-    }
-
-    async fn end(&self, thread: ThreadId) -> Result<(), Error> {
-        self.call("end session", async |access| {
-            let held = access.token().await?;
-            access.org().client.end_session(&held.token, thread).await
-        })
-        .await
-        .map(|_| ())
-    }
-
-    /// One span per call to the outside.
-    async fn call<T>(
-        &self,
-        name: &'static str,
-        call: impl AsyncFnOnce(&Access) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let span = tracing::info_span!("salesforce", otel.name = name, otel.kind = "client");
-        call(&self.access).instrument(span).await
+        Ok(transcript::told(turns))
     }
 }
 
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     match error.retry() {
         Retry::Soon | Retry::Renew => Failure::soon(error),
         Retry::After(pause) => Failure::after(pause, error),
         Retry::Never => Failure::never(error),
     }
-}
-
-/// What the routing flow and the rep get beside the conversation (`product-behaviour.md` §5).
-fn routing_attributes(state: &Conversation, opening: &Opening<'_>) -> BTreeMap<String, String> {
-    let phone = state.customer.phone.as_deref().map(|phone| format!("+{phone}"));
-    let session = opening.session.to_string();
-    let thread = opening.thread.to_string();
-    let contact = opening.contact.to_string();
-    [
-        ("OpencxSessionId", Some(session.as_str())),
-        ("Chat_Consumer_Type", Some("Authenticated")),
-        ("Channel", Some("whatsapp")),
-        ("Customer_Name", state.customer.display_name()),
-        ("Phone_Number", phone.as_deref()),
-        ("Handoff_Reason", Some(opening.reason)),
-        ("Conversation_UUID", Some(thread.as_str())),
-        ("Contact_Id", Some(contact.as_str())),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| {
-        let value = transcript::clip(&transcript::printable(value?), ATTRIBUTE_LIMIT);
-        (!value.is_empty()).then(|| (name.to_owned(), value))
-    })
-    .collect()
 }

@@ -3,9 +3,13 @@
 //! Every fact of a conversation is answered with exactly one decision, stored in a chain. The calls
 //! that a decision asks of Salesforce are made before the conversation's next fact is looked at.
 
+mod attributes;
 mod calls;
 mod config;
+mod files;
+mod forward;
 mod metrics;
+mod peer;
 mod transcript;
 mod worker;
 
@@ -21,8 +25,9 @@ use store::Store;
 use tokens::Tokens;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::{calls::Calls, metrics::Metrics, worker::Worker};
+use crate::{calls::Calls, files::Files, metrics::Metrics, worker::Worker};
 
 /// Works until `shutdown`, then hands its partitions over.
 pub async fn run(
@@ -31,15 +36,22 @@ pub async fn run(
     log: Log,
     store: Store,
     settings: Settings,
+    public_url: Option<Url>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let settings = Arc::new(settings);
+    let files = Files {
+        media: log.media().await.context("open the object store")?,
+        keying: keying.clone(),
+        public_url,
+    };
     let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
     let worker = Worker {
         log: log.clone(),
-        store,
-        settings: Arc::new(settings),
+        store: store.clone(),
+        settings: Arc::clone(&settings),
         keying,
-        calls: Calls { tokens },
+        calls: Calls { tokens, settings, store, files },
         metrics: Metrics::new(),
     };
     let health = Health::new();

@@ -16,5 +16,6 @@ async fn main() -> anyhow::Result<()> {
     let log = bus::connect(&config.bus).await.context("connect to the log")?;
     let store = store::Store::connect(&config.store).context("set up the cache")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
-    handoff::run(config.settings.keying(), listener, log, store, settings, shutdown).await
+    let keying = config.settings.keying();
+    handoff::run(keying, listener, log, store, settings, config.public_url, shutdown).await
 }

@@ -3,10 +3,12 @@
 //! Salesforce takes 22 messages a minute in a conversation (`miaw-api.md` §9), so turns travel
 //! together in few messages, the newest ones first to be kept.
 
+use std::collections::HashMap;
+
 use domain::{
-    Millis, SessionId,
-    message::{Content, Customer, split_text},
-    session::{Origin, Output},
+    Millis, SessionId, Wamid,
+    message::{Content, Customer, Forwarded, InboundMessage, split_text},
+    session::{Brief, Origin, Output},
 };
 use jiff::Timestamp;
 use proto::{Malformed, StoredDecision, v1::entry::Body};
@@ -19,64 +21,152 @@ const TRANSCRIPT_MESSAGES: usize = 8;
 /// The most recent characters of a conversation that a transcript shows.
 const TRANSCRIPT_LIMIT: usize = MESSAGE_LIMIT * (TRANSCRIPT_MESSAGES - 1);
 
+/// Of what a message is about, the first characters.
+const QUOTE_LIMIT: usize = 80;
+/// Of a summary in the header.
+const SUMMARY_LIMIT: usize = 1_000;
+
 /// Something somebody said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) at: Millis,
     pub(crate) who: &'static str,
     pub(crate) text: String,
+    /// Of a customer's message.
+    pub(crate) wamid: Option<Wamid>,
+    /// What it quotes, answers, reacts to or changes.
+    pub(crate) about: Option<Wamid>,
+    /// It came with a file, which is filed under this id.
+    pub(crate) media: Option<String>,
 }
 
-/// The turns in an entry of the log: a customer's message, or what a decision sent them.
-pub(crate) fn turns(at: Millis, body: Body) -> Result<Vec<Turn>, Malformed> {
-    Ok(match body {
+const CUSTOMER: &str = "Customer";
+const ASSISTANT: &str = "Assistant";
+
+/// The turns in an entry of the log: a customer's message, or what a decision sent them. `id`: the
+/// entry's.
+pub(crate) fn turns(id: &str, at: Millis, body: Body) -> Result<Vec<Turn>, Malformed> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is in the log was not said to anybody")]
+    match body {
         Body::WhatsappMessage(message) => {
-            let message = proto::convert::inbound(message)?;
-            match &message.content {
-                Content::Text(_) | Content::Other { .. } => {
-                    vec![Turn { at: message.sent_at, who: "Customer", text: message.content.as_text() }]
-                }
-                Content::Notice { .. } => Vec::new(),
-            }
+            Ok(inbound(id, &proto::convert::inbound(message)?).into_iter().collect())
         }
-        Body::Decision(decision) => StoredDecision::try_from(decision)?
-            .outputs()
-            .filter_map(|(_, output)| match output {
-                Output::Send(send) => {
-                    let who = match send.origin {
-                        Origin::Assistant | Origin::Notice => "Assistant",
-                        Origin::Rep => "Rep",
-                        Origin::Bot => "Bot",
-                    };
-                    Some(Turn { at, who, text: send.text.clone() })
-                }
-                Output::Ask(_)
-                | Output::Follow { .. }
-                | Output::Unfollow { .. }
-                | Output::Call(_)
-                | Output::Timer { .. } => None,
-            })
-            .collect(),
-        Body::WhatsappStatus(_)
-        | Body::AssistantAnswer(_)
-        | Body::ThreadFollowed(_)
-        | Body::CallResult(_)
-        | Body::SalesforceEvent(_)
-        | Body::Undelivered(_)
-        | Body::TimerFired(_)
-        | Body::OperatorCommand(_)
-        | Body::SendIntent(_)
-        | Body::SendOutcome(_)
-        | Body::AccountEvent(_) => Vec::new(),
-    })
+        Body::Decision(decision) => sent(at, &StoredDecision::try_from(decision)?),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn sent(at: Millis, decision: &StoredDecision) -> Result<Vec<Turn>, Malformed> {
+    let turn = |output: &Output| match output {
+        Output::Send(send) => Some(Turn {
+            at,
+            who: match send.origin {
+                Origin::Assistant | Origin::Notice => ASSISTANT,
+                Origin::Rep => "Rep",
+                Origin::Bot => "Bot",
+            },
+            text: send.body.as_text(),
+            wamid: None,
+            about: None,
+            media: None,
+        }),
+        Output::Ask(_)
+        | Output::Seen { .. }
+        | Output::Control(_)
+        | Output::Move(_)
+        | Output::Follow { .. }
+        | Output::Unfollow { .. }
+        | Output::Call(_)
+        | Output::Timer { .. } => None,
+    };
+    Ok(decision.outputs().filter_map(|(_, output)| turn(output)).collect())
+}
+
+/// What a message is to a rep; `None` for what they need not see.
+pub(crate) fn inbound(id: &str, message: &InboundMessage) -> Option<Turn> {
+    let (who, content) = match &message.content {
+        Content::Echo(content) => ("Colleague (WhatsApp app)", content.as_ref()),
+        Content::Standby(content) => (CUSTOMER, content.as_ref()),
+        Content::OtherResponder(content) => ("Other assistant", content.as_ref()),
+        said => (CUSTOMER, said),
+    };
+    let about = match content {
+        Content::Reaction { to, .. } => Some(to.clone()),
+        Content::Edited { message, .. } | Content::Revoked { message } => Some(message.clone()),
+        Content::ControlPassed { .. } => None,
+        Content::Identity(_)
+        | Content::ControlTaken
+        | Content::MarketingConsent { .. }
+        | Content::Notice { .. }
+        | Content::Echo(_)
+        | Content::Standby(_)
+        | Content::OtherResponder(_) => return None,
+        Content::Text(_)
+        | Content::Media(_)
+        | Content::Location(_)
+        | Content::Contacts(_)
+        | Content::Choice(_)
+        | Content::Form(_)
+        | Content::Order(_)
+        | Content::Unsupported { .. }
+        | Content::Other { .. } => message.context.quotes.clone(),
+    };
+    let mut text = content.as_text();
+    match message.context.forwarded {
+        Forwarded::No => {}
+        Forwarded::Yes => text = format!("(forwarded) {text}"),
+        Forwarded::Often => text = format!("(forwarded many times) {text}"),
+    }
+    if let Some(product) = &message.context.product {
+        text = format!("(about product {product}) {text}");
+    }
+    if let Some(ad) = &message.context.referral {
+        let words = [&ad.headline, &ad.body, &ad.source_url].into_iter().flatten();
+        let words = words.map(|words| clip(&printable(words), 200)).collect::<Vec<_>>().join(" · ");
+        text = format!("(came from an ad: {words})\n{text}");
+    }
+    let media = content.media().map(|_| id.to_owned());
+    Some(Turn { at: message.sent_at, who, text, wamid: Some(message.wamid.clone()), about, media })
+}
+
+/// Says what a message is about, before it.
+pub(crate) fn quoting(text: &str, quoted: Option<&str>) -> String {
+    match quoted {
+        Some(quoted) => format!("↪ “{}”\n{text}", clip(&printable(quoted), QUOTE_LIMIT)),
+        None => text.to_owned(),
+    }
+}
+
+/// With what each turn is about, as far as these turns tell; each message once, even if it came
+/// while another responder had the thread and again afterwards.
+pub(crate) fn told(turns: Vec<Turn>) -> Vec<Turn> {
+    let mut texts: HashMap<Wamid, String> = HashMap::new();
+    let mut told: Vec<Turn> = Vec::with_capacity(turns.len());
+    for mut turn in turns {
+        if let Some(wamid) = turn.wamid.clone().filter(|wamid| !wamid.as_str().is_empty())
+            && texts.insert(wamid, turn.text.clone()).is_some()
+        {
+            continue;
+        }
+        let quoted = turn.about.as_ref().and_then(|about| texts.get(about));
+        turn.text = quoting(&turn.text, quoted.map(String::as_str));
+        told.push(turn);
+    }
+    told
 }
 
 /// The first message of a thread: who writes, even where the org maps no routing attribute.
-pub(crate) fn header(customer: &Customer, session: SessionId, reason: &str) -> String {
+pub(crate) fn header(customer: &Customer, session: SessionId, brief: &Brief) -> String {
     let mut who = vec!["WhatsApp".to_owned()];
     who.extend(customer.display_name().map(|name| clip(&printable(name), 100)));
     who.extend(customer.phone.as_deref().map(|phone| format!("+{phone}")));
-    format!("{}\nReason: {}\nOpencxSessionId: {session}", who.join(" · "), clip(&printable(reason), 300))
+    let mut header = format!("{}\nReason: {}", who.join(" · "), clip(&printable(&brief.reason), 300));
+    if let Some(summary) = &brief.summary {
+        header.push_str("\nSummary: ");
+        header.push_str(&clip(&printable(summary), SUMMARY_LIMIT));
+    }
+    header.push_str(&format!("\nOpencxSessionId: {session}"));
+    header
 }
 
 /// The transcript in as few messages as it takes, at most [`TRANSCRIPT_MESSAGES`]. When it is too
@@ -105,26 +195,6 @@ pub(crate) fn transcript(turns: &[Turn]) -> Vec<String> {
     parts
 }
 
-/// Texts that wait to be forwarded, joined into few messages. `wamids` tell which went into each,
-/// so that its id derives from them.
-pub(crate) fn joined(texts: &[(String, String)]) -> Vec<(Vec<String>, String)> {
-    let mut messages: Vec<(Vec<String>, String)> = Vec::new();
-    for (wamid, text) in texts {
-        if let Some((wamids, message)) = messages.last_mut()
-            && message.chars().count() + 1 + text.chars().count() <= MESSAGE_LIMIT
-        {
-            wamids.push(wamid.clone());
-            message.push('\n');
-            message.push_str(text);
-            continue;
-        }
-        for part in split_text(text, MESSAGE_LIMIT) {
-            messages.push((vec![wamid.clone()], part));
-        }
-    }
-    messages
-}
-
 /// Without control characters, which Salesforce may refuse in attributes.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
@@ -144,7 +214,7 @@ mod tests {
     use super::*;
 
     fn turn(text: &str) -> Turn {
-        Turn { at: 37_800_000, who: "Customer", text: text.into() }
+        Turn { at: 37_800_000, who: CUSTOMER, text: text.into(), wamid: None, about: None, media: None }
     }
 
     #[test]
@@ -156,7 +226,7 @@ mod tests {
         };
         let session: SessionId = "5f0c9d1e-3b7a-4c62-9e41-8a2d6b7f1c03".parse().unwrap();
         assert_eq!(
-            header(&customer, session, "asked for a person"),
+            header(&customer, session, &Brief::because("asked for a person")),
             "WhatsApp · Dana Okafor · +15550100123\nReason: asked for a person\n\
              OpencxSessionId: 5f0c9d1e-3b7a-4c62-9e41-8a2d6b7f1c03"
         );
@@ -188,13 +258,25 @@ mod tests {
     }
 
     #[test]
-    fn held_messages_travel_together_and_keep_their_order() {
-        let texts: Vec<_> = (0..5).map(|i| (format!("w{i}"), format!("text {i}"))).collect();
-        let messages = joined(&texts);
-        assert_eq!(messages.len(), 1);
-        assert_eq!(messages[0].0.len(), 5);
-        assert_eq!(messages[0].1, "text 0\ntext 1\ntext 2\ntext 3\ntext 4");
-        let long = joined(&[("w".into(), "y".repeat(5_000))]);
-        assert_eq!(long.iter().map(|(_, text)| text.len()).sum::<usize>(), 5_000);
+    fn a_reaction_says_to_what_and_nothing_is_told_twice() {
+        let message = |wamid: &str, content| InboundMessage {
+            number: domain::PhoneNumberId::new("1"),
+            wamid: Wamid::new(wamid),
+            sent_at: 37_800_000,
+            customer: Customer::default(),
+            content,
+            context: domain::message::MessageContext::default(),
+        };
+        let said = || Content::Text("see you at ten".into());
+        let turns = [
+            message("w1", Content::Standby(Box::new(said()))),
+            message("w1", said()),
+            message("w2", Content::Reaction { to: Wamid::new("w1"), emoji: Some("👍".into()) }),
+        ];
+        let told = told(turns.iter().filter_map(|message| inbound("id", message)).collect());
+        assert_eq!(
+            transcript(&told),
+            ["[10:30] Customer: see you at ten\n[10:30] Customer: ↪ “see you at ten”\n[reacted 👍]"]
+        );
     }
 }

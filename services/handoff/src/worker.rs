@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bus::{Chained, Entry, Failure, Handler, Lease, Log};
+use bytes::Bytes;
 use domain::{
-    ConversationKey, PhoneNumberId, Seq,
+    ContactId, ConversationKey, PhoneNumberId, Seq, derive,
     derive::Keying,
+    message::{ContactCard, Content, InboundMessage},
     session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output},
     settings::Settings,
 };
@@ -35,6 +37,8 @@ pub(crate) struct Worker {
 struct Head {
     seq: Seq,
     stored: StoredDecision,
+    /// As it is stored.
+    payload: Bytes,
 }
 
 impl Handler for Worker {
@@ -75,11 +79,12 @@ impl Worker {
             }
             let previous = head.as_ref().map_or(0, |head| head.seq);
             let state = head.map(|head| head.stored.decision.state);
-            let stored = self.decide(key, entry, fact, state).await?;
-            match self.log.append_decision(key, previous, stored.encode()).await? {
+            let stored = self.decide(key, entry, fact, state, cached).await?;
+            let payload = stored.encode();
+            match self.log.append_decision(key, previous, payload.clone()).await? {
                 Chained::Appended(seq) => {
                     self.metrics.decided(&stored.decision, entry);
-                    break Head { seq, stored };
+                    break Head { seq, stored, payload };
                 }
                 Chained::Moved => {
                     overtaken += 1;
@@ -96,8 +101,7 @@ impl Worker {
         if let Some(session) = &state.session
             && (!cached || before != Some(session.id))
         {
-            let thread = state.contact.map(|contact| Conversation::thread_id(key, contact));
-            self.index(key, session.id, state, thread).await;
+            self.index(key, session.id, state, state.thread_id(key)).await;
         }
         Ok(())
     }
@@ -108,10 +112,12 @@ impl Worker {
         entry: &Entry,
         fact: &Fact,
         state: Option<Conversation>,
+        cached: bool,
     ) -> Result<StoredDecision, Failure> {
         let number = match (&state, fact) {
             (Some(state), _) => state.number.clone(),
             (None, Fact::Inbound(message)) => message.number.clone(),
+            (None, Fact::Adopted(before)) => before.number.clone(),
             // The log lost the conversation's beginning, or a stranger wrote the entry.
             (
                 None,
@@ -127,15 +133,20 @@ impl Worker {
         let state = state.unwrap_or_else(|| Conversation::new(number));
         let contact = match (state.contact, fact) {
             (Some(contact), Fact::Inbound(message)) => {
-                // Keeps the directory's aliases fresh, and fills it again when it was lost.
-                if let Err(e) = self.store.restore_contact(&self.keying, contact, &message.customer).await {
-                    tracing::warn!(error = runtime::error_chain(&e), "contact directory not updated");
+                // The directory follows what the customer shows, and is filled again when the cache
+                // was lost.
+                let shown = &message.customer;
+                if !cached || shown.phone != state.customer.phone || shown.bsuid != state.customer.bsuid {
+                    self.restore_contact(contact, message).await;
                 }
                 contact
             }
             (Some(contact), _) => contact,
             (None, _) => self.find_contact(key, fact).await,
         };
+        if let Fact::Inbound(message) = fact {
+            self.learn(contact, message).await;
+        }
         let channel = self.settings.channel(&state.number);
         let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();
         let context = Context {
@@ -144,6 +155,7 @@ impl Worker {
             policy: &policy,
             assistant_on: self.settings.autopilot && channel.is_some_and(|channel| channel.assistant),
             has_team: channel.is_some_and(|channel| channel.integration.is_some()),
+            routing: channel.is_some_and(|channel| channel.escalation_partner),
         };
         let at = At { seq: entry.seq, time: entry.at };
         let decision = session::decide(state, at, fact, &context);
@@ -152,12 +164,16 @@ impl Worker {
 
     /// One contact per person. When the directory is away the contact's derived id is proposed:
     /// the same for the same identity, so that nothing has to wait for a cache.
-    async fn find_contact(&self, key: &ConversationKey, fact: &Fact) -> domain::ContactId {
+    async fn find_contact(&self, key: &ConversationKey, fact: &Fact) -> ContactId {
         let Fact::Inbound(message) = fact else {
-            return domain::ContactId(domain::derive::uuid("stranger", &[key.as_bytes()]));
+            return ContactId(derive::uuid("stranger", &[key.as_bytes()]));
         };
+        // A group is nobody: its members are not told apart at Salesforce.
+        if let Some(group) = &message.context.group {
+            return ContactId(derive::uuid("group", &[key.as_bytes(), group.as_bytes()]));
+        }
         let Some(customer) = message.customer.id() else {
-            return domain::ContactId(domain::derive::uuid("stranger", &[key.as_bytes()]));
+            return ContactId(derive::uuid("stranger", &[key.as_bytes()]));
         };
         let proposed = self.keying.contact(&customer);
         match self.store.find_or_create_contact(&self.keying, &message.customer, proposed).await {
@@ -170,6 +186,61 @@ impl Worker {
                 proposed
             }
         }
+    }
+
+    async fn restore_contact(&self, contact: ContactId, message: &InboundMessage) {
+        if message.context.group.is_some() || message.customer.id().is_none() {
+            return;
+        }
+        if let Err(e) = self.store.restore_contact(&self.keying, contact, &message.customer).await {
+            tracing::warn!(error = runtime::error_chain(&e), "contact directory not updated");
+        }
+    }
+
+    /// What a message tells about the person beside who wrote it. Hints: the directory may be away.
+    async fn learn(&self, contact: ContactId, message: &InboundMessage) {
+        let learnt = match &message.content {
+            Content::Identity(change) => {
+                self.store.alias_moved(&self.keying, contact, &change.before, &change.after).await.map(|_| ())
+            }
+            // Only the card that the customer was asked for is surely their own.
+            Content::Contacts(cards) => self.own_card(contact, cards.iter().find(|card| card.own)).await,
+            Content::Text(text) => match shared_email(text) {
+                Some(email) => self.store.link_email(&self.keying, contact, email).await.map(|_| ()),
+                None => Ok(()),
+            },
+            Content::Media(_)
+            | Content::Location(_)
+            | Content::Choice(_)
+            | Content::Form(_)
+            | Content::Order(_)
+            | Content::Reaction { .. }
+            | Content::Edited { .. }
+            | Content::Revoked { .. }
+            | Content::Unsupported { .. }
+            | Content::Other { .. }
+            | Content::Echo(_)
+            | Content::Standby(_)
+            | Content::OtherResponder(_)
+            | Content::ControlPassed { .. }
+            | Content::ControlTaken
+            | Content::MarketingConsent { .. }
+            | Content::Notice { .. } => Ok(()),
+        };
+        if let Err(e) = learnt {
+            tracing::warn!(error = runtime::error_chain(&e), "contact directory not updated");
+        }
+    }
+
+    async fn own_card(&self, contact: ContactId, card: Option<&ContactCard>) -> Result<(), store::Error> {
+        let Some(card) = card else { return Ok(()) };
+        for phone in &card.phones {
+            self.store.link_phone(&self.keying, contact, phone).await?;
+        }
+        for email in &card.emails {
+            self.store.link_email(&self.keying, contact, email).await?;
+        }
+        Ok(())
     }
 
     async fn perform(
@@ -195,10 +266,27 @@ impl Worker {
                         Outcome::Report(result, detail) => self.report(key, cause, result, detail).await?,
                     }
                 }
+                Output::Move(before) => self.carry_over(cause, before).await?,
                 // The assistant's and egress's.
-                Output::Ask(_) | Output::Send(_) | Output::Follow { .. } | Output::Unfollow { .. } => {}
+                Output::Ask(_)
+                | Output::Send(_)
+                | Output::Seen { .. }
+                | Output::Control(_)
+                | Output::Follow { .. }
+                | Output::Unfollow { .. } => {}
             }
         }
+        Ok(())
+    }
+
+    /// Into the conversation under the customer's new ids.
+    async fn carry_over(&self, cause: domain::Cause, before: &Conversation) -> Result<(), Failure> {
+        let customer =
+            before.customer.id().ok_or_else(|| Failure::never("moved to a customer without an id"))?;
+        let key = self.keying.conversation(&before.number, &customer);
+        let body = v1::entry::Body::Adopted(v1::Adopted { state: Some(before.into()) });
+        let subject = subjects::fact(&key, subjects::Kind::Adopted, &cause.to_string());
+        self.log.append_fact(&subject, proto::encode(body), None).await?;
         Ok(())
     }
 
@@ -229,8 +317,8 @@ impl Worker {
     /// of a stale one.
     async fn load(&self, key: &ConversationKey) -> Result<(Option<Head>, bool), Failure> {
         match self.store.load_state(key).await {
-            Ok(Some((seq, bytes))) => match StoredDecision::decode(bytes) {
-                Ok(stored) => return Ok((Some(Head { seq, stored }), true)),
+            Ok(Some((seq, payload))) => match StoredDecision::decode(payload.clone()) {
+                Ok(stored) => return Ok((Some(Head { seq, stored, payload }), true)),
                 Err(e) => tracing::warn!(error = %e, "cached state unreadable"),
             },
             Ok(None) => {}
@@ -241,12 +329,12 @@ impl Worker {
 
     async fn head(&self, key: &ConversationKey) -> Result<Option<Head>, Failure> {
         let Some(entry) = self.log.head(key).await? else { return Ok(None) };
-        let stored = StoredDecision::decode(entry.payload).map_err(Failure::never)?;
-        Ok(Some(Head { seq: entry.seq, stored }))
+        let stored = StoredDecision::decode(entry.payload.clone()).map_err(Failure::never)?;
+        Ok(Some(Head { seq: entry.seq, stored, payload: entry.payload }))
     }
 
     async fn cache(&self, key: &ConversationKey, head: &Head) {
-        if let Err(e) = self.store.cache_state(key, head.seq, &head.stored.encode()).await {
+        if let Err(e) = self.store.cache_state(key, head.seq, &head.payload).await {
             tracing::debug!(error = runtime::error_chain(&e), "state not cached");
         }
     }
@@ -260,6 +348,48 @@ impl Worker {
     ) {
         if let Err(e) = self.store.index_session(key, session, thread, state.contact).await {
             tracing::debug!(error = runtime::error_chain(&e), "session not indexed");
+        }
+    }
+}
+
+/// The e-mail address in a text, if there is just one.
+fn shared_email(text: &str) -> Option<&str> {
+    let mut found = text
+        .split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '<' | '>' | '(' | ')' | '"'))
+        .map(|word| word.trim_matches(['.', ':', '!', '?', '\'']))
+        .filter(|word| is_email(word));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Like an address that people share: nothing exotic.
+fn is_email(word: &str) -> bool {
+    let Some((local, domain)) = word.rsplit_once('@') else { return false };
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '%');
+    let labels: Vec<&str> = domain.split('.').collect();
+    word.len() <= 254
+        && !local.is_empty()
+        && local.chars().all(plain)
+        && labels.len() >= 2
+        && labels
+            .iter()
+            .all(|label| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-'))
+        && labels.last().is_some_and(|top| top.chars().count() >= 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_shared_address_is_found() {
+        for (text, email) in [
+            ("my mail is dana.o+x@example.co.uk.", Some("dana.o+x@example.co.uk")),
+            ("Mail: <a@b.de>", Some("a@b.de")),
+            ("a@b.de or c@d.de?", None),
+            ("meet me @ the shop", None),
+            ("x@y", None),
+        ] {
+            assert_eq!(shared_email(text), email, "{text}");
         }
     }
 }

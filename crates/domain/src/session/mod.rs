@@ -264,7 +264,7 @@ pub struct Thread {
 }
 
 impl Thread {
-    fn new(id: ThreadId, follow: Cause) -> Self {
+    pub fn new(id: ThreadId, follow: Cause) -> Self {
         Self {
             id,
             follow,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Millis, SendId, Wamid, derive,
-    message::{Outgoing, Parameter, Template},
+    message::{File, Outgoing, Parameter, Template},
     settings::RescueTemplate,
 };
 
@@ -116,6 +116,21 @@ impl Turn<'_> {
             && matches!(lost.origin, Origin::Rep | Origin::Bot)
         {
             self.park(lost.clone());
+            return;
+        }
+        if let (
+            Undeliverable::File,
+            Some(ParkedMessage { body: Outgoing::Attachment(attachment), origin, .. }),
+        ) = (reason, lost)
+            && let File::Salesforce { url } = &attachment.file
+        {
+            // The link is Salesforce's own public one.
+            let words = [attachment.caption.as_deref().unwrap_or_default(), &attachment.name, url];
+            self.send_text(*origin, words.join("\n").trim().to_owned());
+            self.note(format!(
+                "WhatsApp does not take the file {}: the customer got a link to it.",
+                attachment.name
+            ));
             return;
         }
         let why = self.why(reason);

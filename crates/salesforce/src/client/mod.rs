@@ -1,6 +1,7 @@
 //! The REST calls. One client per integration; clones share its connections.
 
 mod entries;
+mod files;
 mod wire;
 
 use std::{
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use self::{
     entries::{Direction, EntriesQuery, History},
+    files::{AttachmentLimits, FileUpload, UploadPlan, plan_upload},
     wire::{ConversationInfo, ConversationStatus, RoutingStatus},
 };
 use crate::{
@@ -108,6 +110,8 @@ pub struct AccessToken {
     pub expires_at: Millis,
     /// `v2/iamessage/AUTH/{keyset}/uid:{sub}`.
     pub subject: String,
+    /// What the org takes as attachments.
+    pub attachments: AttachmentLimits,
 }
 
 impl AccessToken {
@@ -218,6 +222,8 @@ impl Client {
             answer => answer?,
         };
         let wire::TokenAnswer { access_token, last_event_id, context } = answer.json()?;
+        let attachments = context.configuration.embedded_service_config.attachments;
+        let attachments = AttachmentLimits::told(attachments.end_user_to_agent, attachments.max_file_size);
         let subject = context.end_user.subject;
         if !(subject.contains("/AUTH/") && subject.ends_with(&format!("/uid:{sub}"))) {
             return Err(Error::NotVerified);
@@ -227,6 +233,7 @@ impl Client {
             token: access_token.into(),
             last_event_id: last_event_id.filter(|id| !id.is_empty()).unwrap_or_else(|| "0".into()),
             subject,
+            attachments,
         })
     }
 
@@ -303,7 +310,19 @@ impl Client {
         };
         let url = self.url(&["conversation", &id.to_string(), "message"]);
         let call = self.request(Method::POST, url, token).json(&request);
-        match self.call("POST /conversation/{id}/message", call).await {
+        let answer = self.call("POST /conversation/{id}/message", call).await;
+        self.sent(token, id, message_id, answer).await
+    }
+
+    /// A 400 or 409 may mean that this id arrived before: history is asked then.
+    async fn sent(
+        &self,
+        token: &AccessToken,
+        id: ThreadId,
+        message_id: Uuid,
+        answer: Result<Answer, Error>,
+    ) -> Result<Sent, Error> {
+        match answer {
             Ok(_) => Ok(Sent::Accepted),
             Err(error) if error.may_be_a_repeat() => match self.has_message(token, id, message_id).await {
                 Ok(true) => Ok(Sent::Already),

@@ -29,7 +29,7 @@ pub(super) struct App {
     pub(super) client_version: &'static str,
 }
 
-/// `context.configuration` is ignored: forms and attachment limits are not used yet.
+/// Of `context.configuration` only the attachment limits are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenAnswer {
@@ -44,6 +44,26 @@ pub(super) struct TokenAnswer {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Context {
     pub(super) end_user: EndUser,
+    pub(super) configuration: Configuration,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Configuration {
+    pub(super) embedded_service_config: ServiceConfig,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct ServiceConfig {
+    pub(super) attachments: AttachmentConfig,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct AttachmentConfig {
+    pub(super) end_user_to_agent: Option<bool>,
+    pub(super) max_file_size: Option<f64>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,9 +1,9 @@
 //! From wire words to ours: what an entry means for a conversation.
 
-use domain::{EntryId, Millis, ThreadId};
+use domain::{EntryId, Millis, ThreadId, message::Outgoing};
 
 use super::{
-    ConversationEntry, Role,
+    ConversationEntry, Role, bodies,
     payload::{
         Acknowledgement, Attachment, FailureType, Message, Operation, Payload, RoutingType, SessionStatus,
     },
@@ -33,12 +33,17 @@ pub enum Happening {
         text: String,
         name: Option<String>,
         attachments: Vec<Attachment>,
+        /// The same, as the customer gets it.
+        #[cfg_attr(test, serde(skip))]
+        bodies: Vec<Outgoing>,
     },
     /// From a bot or an AI agent in Salesforce.
     BotMessage {
         text: String,
         name: Option<String>,
         attachments: Vec<Attachment>,
+        #[cfg_attr(test, serde(skip))]
+        bodies: Vec<Outgoing>,
     },
     /// From an automation: auto-responses, consent texts.
     SystemMessage {
@@ -209,6 +214,7 @@ fn said(entry: &ConversationEntry, message: Option<&Message>) -> Happening {
     let content = message.map(|message| &message.abstract_message);
     let text = content.map_or_else(|| "[message]".to_owned(), text::of);
     let attachments = content.map(|content| content.static_content.attachments.clone()).unwrap_or_default();
+    let bodies = content.map_or_else(|| vec![Outgoing::Text(text.clone())], bodies::of);
     let name = entry.sender_display_name.clone();
     let automated = message.is_some_and(|message| message.message_reason.is_some());
     match entry.sender.role {
@@ -217,8 +223,10 @@ fn said(entry: &ConversationEntry, message: Option<&Message>) -> Happening {
                 .and_then(|content| content.id.clone())
                 .map_or_else(|| entry.identifier.clone(), EntryId::new),
         },
-        Role::Agent | Role::Supervisor if !automated => Happening::RepMessage { text, name, attachments },
-        Role::Chatbot => Happening::BotMessage { text, name, attachments },
+        Role::Agent | Role::Supervisor if !automated => {
+            Happening::RepMessage { text, name, attachments, bodies }
+        }
+        Role::Chatbot => Happening::BotMessage { text, name, attachments, bodies },
         Role::Agent | Role::Supervisor | Role::System | Role::Router | Role::Unknown => {
             Happening::SystemMessage { text }
         }

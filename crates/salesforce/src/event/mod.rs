@@ -1,6 +1,7 @@
 //! What arrives on the event stream and in the history: wire types (§7.4, §7.5), and what they
 //! mean to us ([`Happened`]).
 
+mod bodies;
 mod happening;
 mod payload;
 mod text;

@@ -5,13 +5,18 @@
 //! message may have gone out all the same: [`SendError`] says just that.
 
 mod codes;
+mod media;
 
 use std::time::Duration;
 
 use bytes::BytesMut;
 pub use codes::{Class, Scope, classify};
-use domain::{PhoneNumberId, Wamid, message::Customer};
+use domain::{
+    PhoneNumberId, Wamid,
+    message::{Customer, MediaKind, Outgoing},
+};
 use http::{HeaderMap, StatusCode, header};
+pub use media::{Cause, Download, FetchError, MediaId, MediaInfo, inbound_limit};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
@@ -38,6 +43,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For files: its own limits, and public addresses only.
+    files: reqwest::Client,
     base: Url,
 }
 
@@ -57,6 +64,8 @@ pub enum Recipient {
     Phone(String),
     /// Business-scoped user id.
     User(String),
+    /// A group's id.
+    Group(String),
 }
 
 impl Recipient {
@@ -73,16 +82,19 @@ impl std::fmt::Debug for Recipient {
         f.write_str(match self {
             Self::Phone(_) => "Phone(…)",
             Self::User(_) => "User(…)",
+            Self::Group(_) => "Group(…)",
         })
     }
 }
 
-/// A text to one customer.
+/// A message to one customer.
 #[derive(Clone, Copy)]
-pub struct Text<'a> {
+pub struct Message<'a> {
     pub to: &'a Recipient,
-    /// 1 to [`MAX_TEXT_CHARS`] characters.
-    pub body: &'a str,
+    /// One of those that [`crate::outgoing::fit`] made.
+    pub body: &'a Outgoing,
+    /// Where the body or its header has a file: the id it was uploaded under, and what it is sent as.
+    pub media: Option<(&'a str, MediaKind)>,
     /// The message that this one quotes.
     pub quotes: Option<&'a Wamid>,
     /// Comes back in every status of the message; at most [`MAX_OPAQUE_CHARS`] characters.
@@ -148,37 +160,37 @@ pub enum Doubt {
 }
 
 #[derive(Serialize)]
-struct Request<'a> {
-    messaging_product: &'static str,
-    recipient_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipient: Option<&'a str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    text: TextBody<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<Context<'a>>,
-    biz_opaque_callback_data: &'a str,
-}
-
-#[derive(Serialize)]
-struct TextBody<'a> {
-    preview_url: bool,
-    body: &'a str,
-}
-
-#[derive(Serialize)]
-struct Context<'a> {
-    message_id: &'a str,
-}
-
-#[derive(Serialize)]
 struct ReadReceipt<'a> {
     messaging_product: &'static str,
     status: &'static str,
     message_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typing_indicator: Option<Typing>,
+}
+
+#[derive(Serialize)]
+struct Typing {
+    r#type: &'static str,
+}
+
+/// Who answers on a thread (§13.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// The escalation partner's right.
+    Take,
+    /// Back to nobody: the customer's next message is routed anew.
+    Release,
+}
+
+#[derive(Serialize)]
+struct ThreadControl<'a> {
+    messaging_product: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipient: Option<&'a str>,
+    action: &'static str,
+    metadata: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -244,31 +256,19 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(ConfigError::Http)?;
-        Ok(Self { http, base })
+        let files = media::http(&base)?;
+        Ok(Self { http, files, base })
     }
 
-    pub async fn send_text(
+    pub async fn send(
         &self,
         number: &PhoneNumberId,
         token: &SecretString,
-        text: Text<'_>,
+        message: Message<'_>,
     ) -> Result<Sent, SendError> {
-        let (to, recipient) = match text.to {
-            // Without the plus Meta may put the country code of our own number before it (§5.1).
-            Recipient::Phone(digits) => (Some(format!("+{digits}")), None),
-            Recipient::User(bsuid) => (None, Some(bsuid.as_str())),
-        };
-        let request = Request {
-            messaging_product: "whatsapp",
-            recipient_type: "individual",
-            to,
-            recipient,
-            kind: "text",
-            text: TextBody { preview_url: false, body: text.body },
-            context: text.quotes.map(|wamid| Context { message_id: wamid.as_str() }),
-            biz_opaque_callback_data: text.opaque,
-        };
-        let (status, answer) = self.post(number, token, &request).await?;
+        let Message { to, body, media, quotes, opaque } = message;
+        let request = crate::outgoing::request(&crate::outgoing::Message { to, body, media, quotes, opaque });
+        let (status, answer) = self.post(number, "messages", token, &request).await?;
         // An answer without an id leaves open what became of the message.
         let accepted: Option<Accepted> = serde_json::from_slice(&answer).ok();
         let message = accepted.and_then(|accepted| accepted.messages.into_iter().next());
@@ -276,31 +276,68 @@ impl Client {
         Ok(Sent { wamid: Wamid::new(message.id) })
     }
 
-    /// Shows the customer that the message was read, and the ones before it (§5.4). Doing it
-    /// again does no harm.
+    /// Shows the customer that the message was read, and the ones before it; and, with `typing`,
+    /// for 25 s that an answer is being written (§5.4). Doing it again does no harm.
     pub async fn mark_read(
         &self,
         number: &PhoneNumberId,
         token: &SecretString,
         wamid: &Wamid,
+        typing: bool,
     ) -> Result<(), SendError> {
-        let receipt =
-            ReadReceipt { messaging_product: "whatsapp", status: "read", message_id: wamid.as_str() };
-        self.post(number, token, &receipt).await.map(|_| ())
+        let receipt = ReadReceipt {
+            messaging_product: "whatsapp",
+            status: "read",
+            message_id: wamid.as_str(),
+            typing_indicator: typing.then_some(Typing { r#type: "text" }),
+        };
+        self.post(number, "messages", token, &receipt).await.map(|_| ())
+    }
+
+    /// Takes or releases a thread that several responders share (§13.3). Safe to repeat.
+    /// `metadata` goes to the other responder.
+    pub async fn thread_control(
+        &self,
+        number: &PhoneNumberId,
+        token: &SecretString,
+        to: &Recipient,
+        control: Control,
+        metadata: &str,
+    ) -> Result<(), SendError> {
+        let (to, recipient) = match to {
+            Recipient::Phone(digits) => (Some(format!("+{digits}")), None),
+            Recipient::User(bsuid) => (None, Some(bsuid.as_str())),
+            Recipient::Group(group) => (Some(group.clone()), None),
+        };
+        let action = match control {
+            Control::Take => "take",
+            Control::Release => "release",
+        };
+        let request = ThreadControl { messaging_product: "whatsapp", to, recipient, action, metadata };
+        self.post(number, "thread_control", token, &request).await.map(|_| ())
+    }
+
+    fn of_number(&self, number: &PhoneNumberId, edge: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push(number.as_str()).push(edge);
+        }
+        url
     }
 
     /// The body of a 2xx answer.
     async fn post(
         &self,
         number: &PhoneNumberId,
+        edge: &str,
         token: &SecretString,
         body: &impl Serialize,
     ) -> Result<(StatusCode, BytesMut), SendError> {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push(number.as_str()).push("messages");
-        }
-        let request = self.http.post(url).bearer_auth(token.expose_secret()).json(body);
+        let url = self.of_number(number, edge);
+        self.answered(self.http.post(url).bearer_auth(token.expose_secret()).json(body)).await
+    }
+
+    async fn answered(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, BytesMut), SendError> {
         let mut response = request.send().await.map_err(broken)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut answer = BytesMut::new();

@@ -381,6 +381,7 @@ impl<'a> Reader<'a> {
             sent_at: self.time(timestamp),
             customer,
             content,
+            context: domain::message::MessageContext::default(),
         };
         Some(Event::Message(Message {
             waba: scope.waba.clone(),

@@ -116,7 +116,7 @@ impl Deliveries {
             }
             for output in &stored.decision.outputs {
                 let Output::Send(send) = output else { continue };
-                let parts = split_text(&send.text, PART).len();
+                let parts = split_text(&send.body.as_text(), PART).len();
                 if parts > 1 {
                     long.insert(record.seq, send.id);
                 }

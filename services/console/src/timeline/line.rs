@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use domain::{
     Cause, Millis, SendId, Seq,
-    session::{Call, Origin, Output, Send},
+    message::Content as Said,
+    session::{Call, ControlAction, Origin, Output, Send},
 };
 use proto::{
     StoredDecision,
-    v1::{
-        self, assistant_answer, entry::Body, salesforce_event, send_outcome, undelivered, whats_app_message,
-    },
+    v1::{self, assistant_answer, entry::Body, salesforce_event, send_outcome, undelivered},
 };
 use serde::Serialize;
 
@@ -195,8 +194,8 @@ impl<'a> Teller<'a> {
             answered_at: self.answers.get(&cause).copied(),
         };
         (line.output, line.what) = match output {
-            Output::Send(Send { id, text, origin }) => {
-                line.text = Some(text.clone());
+            Output::Send(Send { id, body, quotes: _, origin }) => {
+                line.text = Some(body.as_text());
                 line.delivery = self.deliveries.get(*id).cloned();
                 let of = match origin {
                     Origin::Assistant => "the assistant's message",
@@ -206,6 +205,11 @@ impl<'a> Teller<'a> {
                 };
                 ("send", of.into())
             }
+            Output::Seen { typing: true, .. } => ("seen", "show read and typing".into()),
+            Output::Seen { typing: false, .. } => ("seen", "show read".into()),
+            Output::Control(ControlAction::Take) => ("control", "take the thread".into()),
+            Output::Control(ControlAction::Release) => ("control", "release the thread".into()),
+            Output::Move(_) => ("move", "carry the session over to the customer's new ids".into()),
             Output::Ask(ask) if ask.helping => ("ask", "ask the assistant to help meanwhile".into()),
             Output::Ask(_) => ("ask", "ask the assistant".into()),
             Output::Follow { thread } => ("follow", format!("follow thread {thread}")),
@@ -213,10 +217,10 @@ impl<'a> Teller<'a> {
             Output::Timer { at } => ("timer", format!("timer for {}", time(*at))),
             Output::Call(call) => {
                 let what = match call {
-                    Call::Open { from, through, reason, again, .. } => {
+                    Call::Open { from, through, brief, again, .. } => {
                         let verb =
                             if *again { "open a new messaging session" } else { "create the conversation" };
-                        format!("{verb}, transcript #{from} to #{through}, reason: {reason}")
+                        format!("{verb}, transcript #{from} to #{through}, reason: {}", brief.reason)
                     }
                     Call::Forward { from, through, .. } if from == through => {
                         format!("forward #{from} to people")
@@ -264,6 +268,7 @@ impl<'a> Teller<'a> {
                 let why = match &undelivered.reason {
                     Some(undelivered::Reason::WindowClosed(_)) => "the 24-hour window is closed".to_owned(),
                     Some(undelivered::Reason::Refused(refused)) => format!("refused (code {})", refused.code),
+                    Some(undelivered::Reason::File(_)) => "the file could not be passed on".to_owned(),
                     Some(undelivered::Reason::Unknown(_)) | None => {
                         "it may or may not have arrived".to_owned()
                     }
@@ -288,6 +293,8 @@ impl<'a> Teller<'a> {
                 line.send = self.deliveries.send_of(&outcome.send);
                 (Who::Whatsapp, format!("attempt {}: {}", outcome.attempt, became(outcome)))
             }
+            Body::MediaFetched(fetched) => (Who::Baton, file(fetched)),
+            Body::Adopted(_) => (Who::Baton, "the customer's ids changed: the session goes on here".into()),
             Body::AccountEvent(event) => (Who::Whatsapp, format!("account event: {}", event.field)),
             // A decision is a content of its own.
             Body::Decision(_) => (Who::Baton, "decided".into()),
@@ -298,7 +305,7 @@ impl<'a> Teller<'a> {
         line.answers = answer.ask.parse::<Cause>().ok().map(|cause| cause.answers);
         let mut what = match &answer.answer {
             Some(assistant_answer::Answer::Reply(reply)) => {
-                line.text = Some(reply.text.clone());
+                line.text = Some(reply.as_text());
                 "answered".to_owned()
             }
             Some(assistant_answer::Answer::Handoff(handoff)) => {
@@ -331,24 +338,60 @@ fn answered(body: &Body) -> Option<&str> {
         | Body::Decision(_)
         | Body::SendIntent(_)
         | Body::SendOutcome(_)
+        | Body::MediaFetched(_)
+        | Body::Adopted(_)
         | Body::AccountEvent(_) => None,
     }
 }
 
 fn wrote(message: &v1::WhatsAppMessage, line: &mut Line) -> (Who, String) {
-    match &message.content {
-        Some(whats_app_message::Content::Text(text)) => {
-            line.text = Some(text.clone());
-            (Who::Customer, "wrote".into())
+    let Ok(message) = proto::convert::inbound(message.clone()) else {
+        return (Who::Customer, "sent something that this console cannot read".into());
+    };
+    let (who, content) = match &message.content {
+        Said::Notice { kind } => return (Who::Whatsapp, format!("notice: {kind}")),
+        Said::Echo(content) => (Who::Operator, content.as_ref()),
+        Said::OtherResponder(content) => (Who::Assistant, content.as_ref()),
+        Said::Standby(content) => (Who::Customer, content.as_ref()),
+        said => (Who::Customer, said),
+    };
+    line.text = Some(content.as_text());
+    let what = match (&message.content, content) {
+        (Said::Echo(_), _) => "wrote in the WhatsApp Business app",
+        (Said::OtherResponder(_), _) => "wrote (another responder)",
+        (Said::Standby(_), _) => "wrote (another responder has the thread)",
+        (_, Said::Text(_)) => "wrote",
+        (_, Said::Media(media)) => return (who, format!("sent: {}", media.kind.as_str())),
+        (_, Said::Other { kind, .. }) => return (who, format!("sent: {kind}")),
+        (_, Said::Location(_)) => "sent: location",
+        (_, Said::Contacts(_)) => "sent: contacts",
+        (_, Said::Choice(_)) => "chose",
+        (_, Said::Form(_)) => "answered a form",
+        (_, Said::Order(_)) => "ordered",
+        (_, Said::Reaction { .. }) => "reacted",
+        (_, Said::Edited { .. }) => "changed a message",
+        (_, Said::Revoked { .. }) => "deleted a message",
+        (_, Said::Unsupported { .. }) => "sent something that WhatsApp does not pass on",
+        (_, Said::Identity(_)) => "has another number or user id",
+        (_, Said::ControlPassed { .. }) => "was passed on to us by another responder",
+        (_, Said::ControlTaken) => "was taken by another responder",
+        (_, Said::MarketingConsent { .. }) => "said whether marketing is welcome",
+        (_, Said::Notice { .. } | Said::Echo(_) | Said::Standby(_) | Said::OtherResponder(_)) => {
+            "sent something"
         }
-        Some(whats_app_message::Content::Other(other)) => {
-            line.text.clone_from(&other.text);
-            (Who::Customer, format!("sent: {}", other.kind))
+    };
+    (who, what.into())
+}
+
+fn file(fetched: &v1::MediaFetched) -> String {
+    match &fetched.result {
+        Some(v1::media_fetched::Result::Stored(stored)) => {
+            format!("the customer's file is kept: {}, {} bytes", stored.mime, stored.bytes)
         }
-        Some(whats_app_message::Content::Notice(notice)) => {
-            (Who::Whatsapp, format!("notice: {}", notice.kind))
+        Some(v1::media_fetched::Result::Failed(why)) => {
+            format!("the customer's file could not be fetched: {why}")
         }
-        None => (Who::Customer, "sent something without content".into()),
+        None => "the customer's file: unknown".into(),
     }
 }
 
@@ -356,12 +399,12 @@ fn salesforce(event: &v1::SalesforceEvent, line: &mut Line) -> (Who, String) {
     let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
     match &event.what {
         Some(salesforce_event::What::RepWrote(text)) => {
-            line.text = Some(text.text.clone());
+            line.text = Some(text.as_text());
             line.name = named(&text.sender);
             (Who::Rep, "wrote".into())
         }
         Some(salesforce_event::What::BotWrote(text)) => {
-            line.text = Some(text.text.clone());
+            line.text = Some(text.as_text());
             line.name = named(&text.sender);
             (Who::Bot, "wrote".into())
         }
@@ -372,6 +415,11 @@ fn salesforce(event: &v1::SalesforceEvent, line: &mut Line) -> (Who, String) {
         Some(salesforce_event::What::RepLeft(rep)) => {
             line.name = named(&rep.name);
             (Who::Rep, "left".into())
+        }
+        Some(salesforce_event::What::RepTyping(_)) => (Who::Rep, "is typing".into()),
+        Some(salesforce_event::What::Queued(queued)) => {
+            let place = queued.position.map_or_else(String::new, |position| format!(": number {position}"));
+            (Who::Salesforce, format!("in the queue{place}"))
         }
         Some(salesforce_event::What::SessionStatus(status)) => {
             (Who::Salesforce, format!("messaging session: {}", status.status))

@@ -52,7 +52,11 @@ impl Story {
         let content = Some(whats_app_message::Content::Text(text.into()));
         self.fact(
             Kind::WhatsApp,
-            Body::WhatsappMessage(v1::WhatsAppMessage { content, ..Default::default() }),
+            Body::WhatsappMessage(v1::WhatsAppMessage {
+                content,
+                customer: Some(v1::Customer::default()),
+                ..Default::default()
+            }),
         )
     }
 
@@ -74,7 +78,8 @@ impl Story {
     }
 
     fn answers(&mut self, ask: &str, epoch: u32, text: &str) -> Seq {
-        let answer = Some(assistant_answer::Answer::Reply(assistant_answer::Reply { text: text.into() }));
+        let answer =
+            Some(assistant_answer::Answer::Reply(assistant_answer::Reply { text: text.into(), body: None }));
         self.fact(
             Kind::Assistant,
             Body::AssistantAnswer(v1::AssistantAnswer { ask: ask.into(), epoch, answer }),
@@ -113,7 +118,12 @@ fn ask() -> Output {
 }
 
 fn send(n: u8, text: &str) -> Output {
-    Output::Send(Send { id: send_id(n), text: text.into(), origin: Origin::Assistant })
+    Output::Send(Send {
+        id: send_id(n),
+        body: domain::message::Outgoing::Text(text.into()),
+        quotes: None,
+        origin: Origin::Assistant,
+    })
 }
 
 /// A question and its answer, delivered.
@@ -190,7 +200,7 @@ fn what_a_transcript_or_a_forward_covers_reached_people() {
     story.state.owner = Owner::Opening(Opening {
         thread,
         follow: cause,
-        reason: "asked".into(),
+        brief: domain::session::Brief::because("asked"),
         stage: Stage::Following,
         failures: 0,
         transcript_through: wish,
@@ -203,7 +213,7 @@ fn what_a_transcript_or_a_forward_covers_reached_people() {
     let open = Call::Open {
         thread,
         session: session(1),
-        reason: "asked".into(),
+        brief: domain::session::Brief::because("asked"),
         from: first,
         through: wish,
         again: false,

@@ -4,16 +4,14 @@ use std::sync::PoisonError;
 
 use bus::Failure;
 use bytes::Bytes;
-use domain::{ConversationKey, SendId, Seq, message::split_text, session::Output};
-use proto::{
-    StoredDecision,
-    subjects::SendRef,
-    v1::{self, entry::Body},
+use domain::{
+    ConversationKey, SendId, Seq,
+    session::{Output, ParkedMessage},
 };
+use proto::{StoredDecision, subjects::SendRef, v1};
 use runtime::fields;
-use whatsapp::client::MAX_TEXT_CHARS;
 
-use super::Sender;
+use super::{Sender, lost, parts};
 use crate::ledger;
 
 /// Duplicates remembered so that each counts once, although every message has several statuses.
@@ -68,30 +66,37 @@ impl Sender {
             return Ok(());
         }
         let code = status.problems.first().map_or(0, |problem| problem.code);
-        let text = match &last {
-            Some(last) => self.text_of(last.attempt.decision, told.send).await?,
-            None => String::new(),
+        let lost = match &last {
+            Some(last) => self.lost(last.attempt.decision, told.send).await?,
+            None => None,
         };
         self.metrics.sent("failed_later");
-        self.tell(key, told.send, ledger::undeliverable(code), &text).await
+        match lost {
+            Some(lost) => self.tell(key, told.send, ledger::undeliverable(code), &lost).await,
+            // The log has forgotten it, and nobody could tell which message is meant.
+            None => Ok(()),
+        }
     }
 
-    /// The words that a decision sent under this id; empty when the log has forgotten them.
-    async fn text_of(&self, decision: Seq, id: SendId) -> Result<String, Failure> {
-        let Some(entry) = self.log.get(decision).await? else { return Ok(String::new()) };
-        let Ok(stored) = StoredDecision::decode(entry.payload) else { return Ok(String::new()) };
-        let parts = stored.decision.outputs.iter().flat_map(|output| match output {
-            Output::Send(send) => {
-                let parts = split_text(&send.text, MAX_TEXT_CHARS);
-                (0..).zip(parts).map(|(index, part)| (ledger::part_id(send.id, index), part)).collect()
-            }
+    /// What a decision sent under this id.
+    async fn lost(&self, decision: Seq, id: SendId) -> Result<Option<ParkedMessage>, Failure> {
+        let Some(entry) = self.log.get(decision).await? else { return Ok(None) };
+        let Ok(stored) = StoredDecision::decode(entry.payload) else { return Ok(None) };
+        let sends = stored.decision.outputs.iter().filter_map(|output| match output {
+            Output::Send(send) => Some(send),
             Output::Ask(_)
+            | Output::Seen { .. }
+            | Output::Control(_)
+            | Output::Move(_)
             | Output::Follow { .. }
             | Output::Unfollow { .. }
             | Output::Call(_)
-            | Output::Timer { .. } => Vec::new(),
+            | Output::Timer { .. } => None,
         });
-        Ok(parts.into_iter().find(|(part, _)| *part == id).map(|(_, text)| text).unwrap_or_default())
+        Ok(sends
+            .flat_map(|send| parts(send).map(move |part| (send, part)))
+            .find(|(_, part)| part.id == id)
+            .map(|(send, part)| lost(send, &part)))
     }
 
     fn count_once(&self, reference: SendRef) -> bool {
@@ -104,19 +109,5 @@ impl Sender {
 }
 
 pub(crate) fn status_in(payload: Bytes) -> Option<v1::WhatsAppStatus> {
-    match proto::decode(payload).ok()? {
-        Body::WhatsappStatus(status) => Some(status),
-        Body::WhatsappMessage(_)
-        | Body::AssistantAnswer(_)
-        | Body::ThreadFollowed(_)
-        | Body::CallResult(_)
-        | Body::SalesforceEvent(_)
-        | Body::Undelivered(_)
-        | Body::TimerFired(_)
-        | Body::OperatorCommand(_)
-        | Body::Decision(_)
-        | Body::SendIntent(_)
-        | Body::SendOutcome(_)
-        | Body::AccountEvent(_) => None,
-    }
+    proto::decode(payload).ok()?.into_status()
 }

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bus::{Chained, Entry, Log};
 use domain::{
     Cause, ContactId, ConversationKey, PhoneNumberId, SendId, Seq, ThreadId,
-    message::Customer,
+    message::{Customer, Outgoing},
     session::{Conversation, Decision, Origin, Output, Owner, Send, Thread},
     settings::Settings,
 };
@@ -200,6 +200,7 @@ impl World {
         let state = Conversation {
             customer: Customer { phone: Some(phone.into()), ..Customer::default() },
             contact: Some(contact),
+            customer_wrote_at: runtime::now(),
             ..Conversation::new(PhoneNumberId::new(NUMBER))
         };
         Chat { key, state, head: 0 }
@@ -296,7 +297,8 @@ impl World {
             let answers = self.fact(chat).await;
             let id =
                 SendId(domain::derive::uuid("test-send", &[chat.key.as_bytes(), &answers.to_be_bytes()]));
-            let send = Send { id, text: (*text).to_owned(), origin: Origin::Rep };
+            let send =
+                Send { id, body: Outgoing::Text((*text).to_owned()), quotes: None, origin: Origin::Rep };
             self.answer(chat, answers, vec![Output::Send(send)]).await;
             ids.push(id);
         }
@@ -308,7 +310,7 @@ impl World {
         let answers = self.fact(chat).await;
         let follow = Cause { answers, index: 0 };
         let id = chat.thread();
-        chat.state.owner = Owner::Live(Thread { id, follow, status_at: 0, told_nobody: false });
+        chat.state.owner = Owner::Live(Thread::new(id, follow));
         self.answer(chat, answers, vec![Output::Follow { thread: id }]).await;
         follow
     }
@@ -334,7 +336,7 @@ impl World {
 
 impl Chat {
     pub(crate) fn thread(&self) -> ThreadId {
-        Conversation::thread_id(&self.key, self.state.contact.unwrap())
+        self.state.thread_id(&self.key).unwrap()
     }
 }
 
