@@ -14,7 +14,7 @@ pub use attachments::{Attachments, Cause, FetchError};
 pub use backoff::Backoff;
 pub use client::{
     AccessToken, AttachmentLimits, Client, ConfigError, Created, Ended, FileUpload, NewSession, Options,
-    Sent, UploadPlan, plan_upload,
+    Receipt, Sent, UploadPlan, plan_upload,
 };
 pub use error::{Error, Retry};
 pub use event::{Happened, Happening};

@@ -10,6 +10,7 @@ mod files;
 mod forward;
 mod metrics;
 mod peer;
+mod receipts;
 mod transcript;
 mod worker;
 
@@ -27,7 +28,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{calls::Calls, files::Files, metrics::Metrics, worker::Worker};
+use crate::{calls::Calls, files::Files, metrics::Metrics, receipts::Receipts, worker::Worker};
 
 /// Works until `shutdown`, then hands its partitions over.
 pub async fn run(
@@ -46,18 +47,21 @@ pub async fn run(
         public_url,
     };
     let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
+    let calls = Arc::new(Calls { tokens, settings: Arc::clone(&settings), store: store.clone(), files });
+    let receipts = Receipts { log: log.clone(), calls: Arc::clone(&calls) };
     let worker = Worker {
         log: log.clone(),
-        store: store.clone(),
-        settings: Arc::clone(&settings),
+        store,
+        settings,
         keying,
-        calls: Calls { tokens, settings, store, files },
+        calls: Arc::clone(&calls),
         metrics: Metrics::new(),
     };
     let health = Health::new();
     let membership = health.condition("membership");
     let (ready, mut is_ready) = watch::channel(false);
     let reader = log.reader("handoff", &Kind::FACTS, ReaderOptions::default()).notify_ready(ready);
+    let passing_on = log.reader("handoff-receipts", &[Kind::Status], ReaderOptions::default());
     let serving = CancellationToken::new();
     tokio::try_join!(
         async {
@@ -65,6 +69,7 @@ pub async fn run(
             serving.cancel();
             worked
         },
+        async { passing_on.run(receipts, shutdown.clone()).await.context("read receipts") },
         async { serve_health(listener, health, serving.clone()).await.context("serve health") },
         async {
             if is_ready.wait_for(|ready| *ready).await.is_ok() {

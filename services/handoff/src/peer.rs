@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use domain::ThreadId;
-use salesforce::{AttachmentLimits, Client, Created, Error, FileUpload, NewSession};
+use domain::{EntryId, ThreadId};
+use salesforce::{AttachmentLimits, Client, Created, Error, FileUpload, NewSession, Receipt};
 use tokens::{Access, Held};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -74,6 +74,19 @@ impl Peer {
         })
         .await
         .map(|_| ())
+    }
+
+    pub(crate) async fn acknowledge(
+        &self,
+        thread: ThreadId,
+        ack: (Uuid, Receipt, EntryId),
+    ) -> Result<(), Error> {
+        let acks = [ack];
+        let acks = acks.as_slice();
+        self.call("acknowledge entries", |held| async move {
+            self.client().acknowledge(&held.token, thread, acks).await
+        })
+        .await
     }
 
     pub(crate) async fn end(&self, thread: ThreadId) -> Result<(), Error> {

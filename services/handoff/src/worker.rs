@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) store: Store,
     pub(crate) settings: Arc<Settings>,
     pub(crate) keying: Keying,
-    pub(crate) calls: Calls,
+    pub(crate) calls: Arc<Calls>,
     pub(crate) metrics: Metrics,
 }
 

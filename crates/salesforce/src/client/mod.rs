@@ -2,6 +2,7 @@
 
 mod entries;
 mod files;
+mod receipts;
 mod wire;
 
 use std::{
@@ -26,6 +27,7 @@ use uuid::Uuid;
 pub use self::{
     entries::{Direction, EntriesQuery, History},
     files::{AttachmentLimits, FileUpload, UploadPlan, plan_upload},
+    receipts::{MAX_ACKS, Receipt},
     wire::{ConversationInfo, ConversationStatus, RoutingStatus},
 };
 use crate::{
