@@ -182,7 +182,7 @@ async fn the_form_of_requests_is_checked() {
     ] {
         assert_eq!(world.call("POST", &path, &token, &body).await.0, 400, "{body}");
     }
-    assert_eq!(world.call("GET", "/conversation/1/transcript", &token, &Value::Null).await.0, 501);
+    assert_eq!(world.call("GET", "/conversation/1/events", &token, &Value::Null).await.0, 501);
     let (_, list) = world.call("GET", "/conversation/list?limit=5", &token, &Value::Null).await;
     assert_eq!(
         (&list["openConversationsFound"], &list["conversations"][0]["conversationId"]),

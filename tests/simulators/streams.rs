@@ -8,27 +8,79 @@ use serde_json::{Value, json};
 
 use crate::help::{World, id, until};
 
-/// Frames read so far, as (id, event, data).
-async fn read(
+/// An event: id, name, data.
+pub(crate) type Frame = (String, String, Value);
+
+/// Frames, until there are enough.
+pub(crate) async fn read(
     response: reqwest::Response,
-    mut enough: impl FnMut(&[(String, String, Value)]) -> bool,
-) -> Result<Vec<(String, String, Value)>, String> {
+    mut enough: impl FnMut(&[Frame]) -> bool,
+) -> Result<Vec<Frame>, String> {
     let mut bytes = response.bytes_stream();
-    let (mut text, mut frames) = (String::new(), Vec::new());
+    let (mut text, mut frames) = (Vec::new(), Vec::new());
     let patience = std::time::Duration::from_secs(10);
     while !enough(&frames) {
         let chunk = tokio::time::timeout(patience, bytes.next()).await.map_err(|_| "silent".to_owned())?;
         let chunk = chunk.ok_or("ended")?.map_err(|_| "broken".to_owned())?;
-        text.push_str(std::str::from_utf8(&chunk).unwrap());
-        while let Some((frame, rest)) = text.split_once("\n\n") {
+        text.extend(chunk.iter().filter(|byte| **byte != b'\r'));
+        while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
+            let rest = text.split_off(end + 2);
+            let frame = String::from_utf8(std::mem::replace(&mut text, rest)).unwrap();
             let field = |name: &str| {
-                frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+                let value = frame.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+                value.trim_start().to_owned()
             };
             frames.push((field("id:"), field("event:"), serde_json::from_str(&field("data:")).unwrap()));
-            text = rest.to_owned();
         }
     }
     Ok(frames)
+}
+
+/// The members of a value, at every level.
+pub(crate) fn shape(value: &Value) -> BTreeSet<String> {
+    fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    keys.insert(format!("{path}.{key}"));
+                    collect(value, &format!("{path}.{key}"), keys);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, &format!("{path}[]"), keys)),
+            _ => {}
+        }
+    }
+    let mut keys = BTreeSet::new();
+    collect(value, "", &mut keys);
+    keys
+}
+
+/// A frame's data with its payload parsed.
+pub(crate) fn opened(data: &Value) -> Value {
+    let mut data = data.clone();
+    let payload = data["conversationEntry"]["entryPayload"].take();
+    data["conversationEntry"]["entryPayload"] =
+        serde_json::from_str(payload.as_str().expect("a string on the wire")).unwrap();
+    data
+}
+
+/// `crates/salesforce/testdata/sse-….json`.
+pub(crate) fn sample(name: &str) -> Value {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/salesforce/testdata");
+    serde_json::from_slice(&std::fs::read(format!("{dir}/sse-{name}.json")).unwrap()).unwrap()
+}
+
+/// The same members, entry type, event and sender's role as the sample.
+#[track_caller]
+pub(crate) fn assert_like_sample(frame: &Frame, name: &str) {
+    let (ours, sample) = (opened(&frame.2), opened(&sample(name)));
+    assert_eq!(shape(&ours), shape(&sample), "{name}: {ours}");
+    let of = |value: &Value| {
+        let entry = &value["conversationEntry"];
+        (entry["entryType"].clone(), entry["sender"]["role"].clone())
+    };
+    assert_eq!(of(&ours), of(&sample), "{name}");
+    assert!(name.starts_with(&frame.1), "{name} is not {}", frame.1);
 }
 
 #[tokio::test]
@@ -67,27 +119,6 @@ async fn events_come_in_order_and_are_replayed_after_the_cursor() {
 /// The samples are what the client's parser was built on: same members, at every level.
 #[tokio::test]
 async fn frames_have_the_shape_of_the_samples() {
-    fn shape(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
-        match value {
-            Value::Object(members) => {
-                for (key, value) in members {
-                    keys.insert(format!("{path}.{key}"));
-                    shape(value, &format!("{path}.{key}"), keys);
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| shape(item, &format!("{path}[]"), keys)),
-            _ => {}
-        }
-    }
-    fn shape_of(frame: &Value) -> BTreeSet<String> {
-        let mut frame = frame.clone();
-        let payload = frame["conversationEntry"]["entryPayload"].take();
-        frame["conversationEntry"]["entryPayload"] =
-            serde_json::from_str(payload.as_str().expect("a string on the wire")).unwrap();
-        let mut keys = BTreeSet::new();
-        shape(&frame, "", &mut keys);
-        keys
-    }
     let world = World::start().await;
     let (token, c) = (world.token("u1").await, id(1));
     let live = world.stream(&token, "0").await;
@@ -109,7 +140,6 @@ async fn frames_have_the_shape_of_the_samples() {
         read(live, |frames| frames.last().is_some_and(|frame| frame.1 == "CONVERSATION_CLOSE_CONVERSATION"))
             .await
             .unwrap();
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/salesforce/testdata");
     for (sample, at) in [
         ("CONVERSATION_ROUTING_RESULT-initial-ok", 0),
         ("CONVERSATION_SESSION_STATUS_CHANGED-waiting", 1),
@@ -126,13 +156,7 @@ async fn frames_have_the_shape_of_the_samples() {
         ("CONVERSATION_SESSION_STATUS_CHANGED-ended-by-agent", 16),
         ("CONVERSATION_CLOSE_CONVERSATION", 18),
     ] {
-        let sample: Value =
-            serde_json::from_slice(&std::fs::read(format!("{dir}/sse-{sample}.json")).unwrap()).unwrap();
-        assert_eq!(shape_of(&frames[at].2), shape_of(&sample), "frame {at}: {}", frames[at].1);
-        let kind = |frame: &Value| frame["conversationEntry"]["entryType"].clone();
-        assert_eq!(kind(&frames[at].2), kind(&sample));
-        let role = |frame: &Value| frame["conversationEntry"]["sender"]["role"].clone();
-        assert_eq!(role(&frames[at].2), role(&sample));
+        assert_like_sample(&frames[at], sample);
     }
 }
 

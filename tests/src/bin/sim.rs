@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::sim::{DEFAULT_CAPACITY, Options, Sim};
+use e2e::sim::{DEFAULT_CAPACITY, Options, SalesforceConfig, Sim};
 
 /// Simulators of the WhatsApp Cloud API and of Salesforce Messaging.
 #[derive(Debug, Parser)]
@@ -19,9 +19,20 @@ struct Config {
     /// Where the control API listens. It has no authentication: keep it on loopback.
     #[arg(long, env = "SIM_CONTROL", default_value = "127.0.0.1:0")]
     control: SocketAddr,
+    /// Where the files of Salesforce's conversations are fetched from.
+    #[arg(long, env = "SIM_FILES", default_value = "127.0.0.1:0")]
+    files: SocketAddr,
+    /// Switches of the Salesforce simulator that differ from their defaults, as one JSON object; the
+    /// control API's `GET /control/salesforce/config` shows them all.
+    #[arg(long, env = "SIM_SALESFORCE_CONFIG", default_value = "{}", value_parser = salesforce_config)]
+    salesforce_config: Box<SalesforceConfig>,
     /// How many entries the record keeps.
     #[arg(long, env = "SIM_RECORD_CAPACITY", default_value_t = DEFAULT_CAPACITY)]
     record_capacity: usize,
+}
+
+fn salesforce_config(text: &str) -> Result<Box<SalesforceConfig>> {
+    Ok(Box::new(SalesforceConfig::with(serde_json::from_str(text)?)?))
 }
 
 #[tokio::main]
@@ -32,7 +43,9 @@ async fn main() -> Result<()> {
         whatsapp: config.whatsapp,
         salesforce: config.salesforce,
         control: config.control,
+        files: config.files,
         record_capacity: config.record_capacity,
+        salesforce_config: *config.salesforce_config,
         ..Options::default()
     })
     .await?;

@@ -14,13 +14,17 @@
 //! | `GET /control/whatsapp/phone?number=&customer=` | one chat ([`PhoneView`](super::PhoneView)) |
 //! | `GET /control/whatsapp/phones` | all of them |
 //! | `GET /control/whatsapp/undelivered` | `{"updates":n}` that got no 200 yet |
+//! | `/control/whatsapp/{act,event,advance,setup,templates,media-trouble,media}` | files, taps, templates and the rest: `whatsapp/levers.rs` |
 //! | `GET /control/salesforce/conversations` | what reps see ([`RepView`](super::RepView)) |
 //! | `GET /control/salesforce/conversation?id=` | one of them |
 //! | `POST /control/salesforce/rep` `{"conversation", "verb", …}` | a [`Verb`] |
 //! | `POST /control/salesforce/auto-rep` [`AutoRep`] or `null` | rep on autopilot |
 //! | `GET /control/salesforce/streams` | open event streams |
-//! | `POST /control/salesforce/streams/{cut,stall,resume}` [`Who`] | trouble with streams |
-//! | `POST /control/salesforce/expire-tokens` [`Who`] | trouble with tokens |
+//! | `GET /control/salesforce/streams/count` | `{"open":n}` |
+//! | `POST /control/salesforce/streams/{cut,end,stall,resume}` [`Who`](super::Who) | break, end properly, silence, resume |
+//! | `POST /control/salesforce/streams/repeat` [`Disturb`] | the last events once more |
+//! | `POST /control/salesforce/streams/reorder` [`Disturb`] | the next events come in reverse |
+//! | `POST /control/salesforce/expire-tokens` [`Who`](super::Who) | trouble with tokens |
 //! | `GET /control/record?from=` | the [`Record`] as JSON lines |
 //! | `GET /control/record/extent` | its length and losses |
 //! | `POST /control/stop` | end the program |
@@ -39,7 +43,7 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Api, AutoRep, Entry, Number, RawWebhook, Record, Rule, Salesforce, Say, Servers, Verb, WhatsApp, Who,
+    Api, AutoRep, Disturb, Entry, Number, RawWebhook, Record, Rule, Salesforce, Say, Servers, Verb, WhatsApp,
     server::{Answer, Call, Server, answer, json as json_answer},
 };
 
@@ -113,12 +117,18 @@ impl Levers {
             ("GET", ["control", "record", "extent"]) => Ok(Some(json!(self.record.extent()))),
             (_, ["control", "whatsapp", what]) => self.whatsapp(call, what).await,
             (_, ["control", "salesforce", what]) => self.salesforce(call, what).await,
+            ("GET", ["control", "salesforce", "streams", "count"]) => {
+                Ok(Some(json!({ "open": self.salesforce.open_streams() })))
+            }
             ("POST", ["control", "salesforce", "streams", what]) => {
-                let who: Who = read(call)?;
+                let sim = &self.salesforce;
                 let users = match *what {
-                    "cut" => self.salesforce.cut_streams(&who),
-                    "stall" => self.salesforce.stall_streams(&who),
-                    "resume" => self.salesforce.resume_streams(&who),
+                    "cut" => sim.cut_streams(&read(call)?),
+                    "end" => sim.end_streams(&read(call)?),
+                    "stall" => sim.stall_streams(&read(call)?),
+                    "resume" => sim.resume_streams(&read(call)?),
+                    "repeat" => sim.repeat_events(&read::<Disturb>(call)?),
+                    "reorder" => sim.reorder_events(&read::<Disturb>(call)?),
                     _ => return Ok(None),
                 };
                 Ok(Some(json!({ "users": users })))
@@ -164,7 +174,7 @@ impl Levers {
             }
             ("GET", "phones") => answer = json!(sim.phones()),
             ("GET", "undelivered") => answer = json!({ "updates": sim.undelivered() }),
-            _ => return Ok(None),
+            _ => return sim.lever(call, what),
         }
         Ok(Some(answer))
     }

@@ -23,15 +23,18 @@ pub use client::ControlClient;
 pub use faults::{Fault, Rule};
 pub use record::{DEFAULT_CAPACITY, Entry, Extent, Record, What};
 pub use salesforce::{
-    AutoRep, DupConversation, DupMessage, EchoId, EntryView, FlagWhileLive, Flow, HistoryPayload, PublicKey,
-    Rep, RepView, Replay, Salesforce, SalesforceConfig, SessionView, StreamView, Verb, VerifyFailure, Who,
+    AfterFailure, AutoRep, CarouselItem, ChoiceFormat, ChoiceOption, Disturb, DupConversation, DupMessage,
+    EchoId, EntryView, FileView, FlagWhileLive, Flow, HistoryPayload, PARAMETER_LENGTH, PingStyle, PublicKey,
+    Rep, RepFile, RepMessage, RepView, Replay, Salesforce, SalesforceConfig, SecondStream, SessionView,
+    Speaker, StreamView, UrlSplit, Verb, VerifyFailure, Who, WireStyle,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use server::Server;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use whatsapp::{
-    Customer, Encoding, Number, PhoneMessage, PhoneView, RawWebhook, Say, Signature, WhatsApp,
+    Act, Choice, Content, Customer, Did, Encoding, Failing, File, Happening, Held, MediaTrouble, Number,
+    PhoneMessage, PhoneView, RawWebhook, Routing, Say, Setup, ShownFile, Signature, Template, Trouble, WhatsApp,
     WhatsAppConfig, WindowRefusal, wire,
 };
 
@@ -41,6 +44,8 @@ pub struct Options {
     pub whatsapp: SocketAddr,
     pub salesforce: SocketAddr,
     pub control: SocketAddr,
+    /// Where the files of Salesforce's conversations are fetched from.
+    pub files: SocketAddr,
     /// Entries the record keeps.
     pub record_capacity: usize,
     pub whatsapp_config: WhatsAppConfig,
@@ -54,6 +59,7 @@ impl Default for Options {
             whatsapp: any,
             salesforce: any,
             control: any,
+            files: any,
             record_capacity: DEFAULT_CAPACITY,
             whatsapp_config: WhatsAppConfig::default(),
             salesforce_config: SalesforceConfig::default(),
@@ -67,6 +73,9 @@ pub struct Addresses {
     pub whatsapp: String,
     pub salesforce: String,
     pub control: String,
+    /// Of Salesforce's conversations: another host in life.
+    #[serde(default)]
+    pub files: String,
 }
 
 /// Which of the two.
@@ -85,6 +94,7 @@ pub struct Sim {
     pub record: Arc<Record>,
     servers: Arc<Servers>,
     control: Server,
+    files: Server,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -118,6 +128,7 @@ impl Sim {
             whatsapp: whatsapp.listen(options.whatsapp).await.context("bind the WhatsApp address")?,
             salesforce: salesforce.listen(options.salesforce).await.context("bind the Salesforce address")?,
         });
+        let files = salesforce.listen_files(options.files).await.context("bind the files' address")?;
         let levers = control::Levers {
             whatsapp: whatsapp.clone(),
             salesforce: salesforce.clone(),
@@ -126,7 +137,7 @@ impl Sim {
             stop: stop.clone(),
         };
         let control = levers.listen(options.control, &tracker).await.context("bind the control address")?;
-        Ok(Self { whatsapp, salesforce, record, servers, control, tracker, stop })
+        Ok(Self { whatsapp, salesforce, record, servers, control, files, tracker, stop })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -134,6 +145,7 @@ impl Sim {
             whatsapp: format!("http://{}", self.servers.whatsapp.addr),
             salesforce: format!("http://{}", self.servers.salesforce.addr),
             control: format!("http://{}", self.control.addr),
+            files: format!("http://{}", self.files.addr),
         }
     }
 
@@ -159,6 +171,13 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+impl SalesforceConfig {
+    /// The defaults with these members changed; unknown members are an error.
+    pub fn with(changes: Value) -> Result<Self> {
+        patch(&Self::default(), changes)
     }
 }
 

@@ -70,6 +70,9 @@ pub enum What {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opaque: Option<String>,
+        /// What the phone shows besides the text. Absent for a text that quotes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Box<super::Content>>,
     },
     /// A message of the business was accepted and never reached the customer.
     NotShown {
@@ -88,6 +91,22 @@ pub enum What {
         status: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opaque: Option<String>,
+    },
+    /// The business read the customer's messages up to this one, and perhaps shows as typing.
+    MarkedRead {
+        number: String,
+        customer: String,
+        wamid: String,
+        typing: bool,
+    },
+    /// The business broke a rule of WhatsApp. `number` and `customer` are empty where unknown.
+    Violation {
+        number: String,
+        customer: String,
+        /// `pair`, `number`, `window`, `not_owner`, `token_leaked`.
+        rule: String,
+        /// The Graph error code for it, whether or not it was refused.
+        code: i64,
     },
     /// One POST of a webhook.
     Webhook {
@@ -151,7 +170,7 @@ pub enum What {
         entry_type: String,
         /// `EndUser`, `Agent`, `System`, `Router`.
         role: String,
-        /// The id on the event stream.
+        /// The id on the event stream; 0 when an order or a switch holds the event back for now.
         event: u64,
         /// Of a text message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +181,32 @@ pub enum What {
         /// Of `SessionStatusChanged`: the new status; of `RoutingWorkResult`: the work type …
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+    },
+    /// A file in a conversation, beside its `SfEntry`: what the rep (or the customer) is shown.
+    SfFile {
+        conversation: String,
+        entry: String,
+        /// `EndUser` or `Agent`.
+        role: String,
+        name: String,
+        mime: String,
+        size: usize,
+        /// In hexadecimal digits.
+        sha256: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+    },
+    /// The client told that the customer is typing, or has stopped.
+    CustomerTyping {
+        conversation: String,
+        started: bool,
+    },
+    /// Something a client must not do, whatever it was answered: a limit overrun, a token sent to a
+    /// foreign host …
+    Violation {
+        rule: String,
+        /// Whom or what it is about; may be empty.
+        subject: String,
     },
     /// The client acknowledged an entry.
     Acknowledged {

@@ -7,9 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Refusal, Salesforce, auth, body,
-    config::{DupConversation, HistoryPayload},
-    message,
-    state::{Conversation, Draft, State, StoredEntry, Token, new_id, within},
+    config::DupConversation,
+    files::{self, Upload},
+    history, known,
+    log::Draft,
+    message, receipts,
+    state::{Conversation, State, Token, within},
 };
 use crate::sim::{
     faults::Fault,
@@ -31,8 +34,19 @@ pub(super) struct About {
 
 pub(super) type Reply = Result<(u16, Value), Refusal>;
 
+/// Two hosts in life, two ports here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Host {
+    Api,
+    Files,
+}
+
 /// The endpoint's name in faults and record, and the conversation in the path.
-fn endpoint(call: &Call) -> (&'static str, Option<String>) {
+fn endpoint(host: Host, call: &Call) -> (&'static str, Option<String>) {
+    if host == Host::Files {
+        let is_download = call.method == Method::GET && call.path == files::PATH;
+        return (if is_download { "download" } else { "other" }, None);
+    }
     let segments = call.segments();
     let rest = match segments.as_slice() {
         ["eventrouter", "v1", "sse"] if call.method == Method::GET => return ("sse", None),
@@ -49,6 +63,8 @@ fn endpoint(call: &Call) -> (&'static str, Option<String>) {
         (&Method::DELETE, ["conversation", id]) => ("close", Some(id)),
         (&Method::DELETE, ["conversation", id, "session"]) => ("end_session", Some(id)),
         (&Method::POST, ["conversation", id, "message"]) => ("message", Some(id)),
+        (&Method::POST, ["conversation", id, "file"]) => ("file", Some(id)),
+        (&Method::GET, ["conversation", id, "transcript"]) => ("transcript", Some(id)),
         (&Method::POST, ["conversation", id, "entry"]) => ("entry", Some(id)),
         (&Method::POST, ["conversation", id, "acknowledge-entries"]) => ("acknowledge", Some(id)),
         (&Method::GET, ["conversation", id, "entries"]) => ("entries", Some(id)),
@@ -58,8 +74,8 @@ fn endpoint(call: &Call) -> (&'static str, Option<String>) {
 }
 
 impl Salesforce {
-    pub(super) async fn serve(self: Arc<Self>, call: Call) -> Result<Answer, Dropped> {
-        let (endpoint, conversation) = endpoint(&call);
+    pub(super) async fn serve(self: Arc<Self>, host: Host, call: Call) -> Result<Answer, Dropped> {
+        let (endpoint, conversation) = endpoint(host, &call);
         let verdict = self.with(|state| state.faults.decide(endpoint));
         if !verdict.delay.is_zero() {
             pause(&self.stop, verdict.delay).await;
@@ -110,26 +126,30 @@ impl Salesforce {
             }
             Some(Fault::LoseAnswer | Fault::SlowAnswer { .. } | Fault::Delay { .. }) | None => {}
         }
-        let response = if endpoint == "sse" {
-            match self.open_stream(&call) {
+        let refused = |about: &mut About, refusal: Refusal| {
+            about.error = Some(refusal.message.clone());
+            refusal.answer()
+        };
+        let response = match endpoint {
+            "other" => not_simulated("salesforce", &call),
+            "sse" => match self.open_stream(&call) {
                 Ok((response, subject)) => {
-                    about.subject = Some(subject);
+                    about.subject = Some(subject.to_string());
                     response
                 }
-                Err(refusal) => {
-                    about.error = Some(refusal.message.clone());
-                    refusal.answer()
-                }
-            }
-        } else if endpoint == "other" {
-            not_simulated("salesforce", &call)
-        } else {
-            match self.with(|state| rest(state, endpoint, &call, &mut about)) {
-                Ok((204, _)) => answer(204, "application/json", ""),
-                Ok((status, body)) => json_answer(status, &body),
-                Err(refusal) => {
-                    about.error = Some(refusal.message.clone());
-                    refusal.answer()
+                Err(refusal) => refused(&mut about, refusal),
+            },
+            "download" => self.with(|state| state.download(&call, &mut about.id)),
+            "transcript" => match self.with(|state| transcript(state, &call, &mut about)) {
+                Ok(pdf) => answer(200, "application/pdf", pdf),
+                Err(refusal) => refused(&mut about, refusal),
+            },
+            _ => {
+                let upload = if endpoint == "file" { Some(Upload::read(&call).await) } else { None };
+                match self.with(|state| rest(state, endpoint, &call, upload, &mut about)) {
+                    Ok((204, _)) => answer(204, "application/json", ""),
+                    Ok((status, body)) => json_answer(status, &body),
+                    Err(refusal) => refused(&mut about, refusal),
                 }
             }
         };
@@ -145,34 +165,61 @@ impl Salesforce {
     }
 }
 
-fn rest(state: &mut State, endpoint: &str, call: &Call, about: &mut About) -> Reply {
+fn rest(
+    state: &mut State,
+    endpoint: &str,
+    call: &Call,
+    upload: Option<Result<Upload, Refusal>>,
+    about: &mut About,
+) -> Reply {
     match endpoint {
         "token" => return Ok((200, auth::token(state, call, true)?)),
         "token_unverified" => return Ok((200, auth::token(state, call, false)?)),
         _ => {}
     }
     let token = auth::bearer(state, call)?;
-    about.subject = Some(token.subject.clone());
+    about.subject = Some(token.subject.to_string());
     match endpoint {
-        "continuation" => return Ok((200, auth::continuation(state, &token.subject)?)),
-        "list" => return list(state, &token, call),
+        "continuation" => return Ok((200, auth::continuation(state, &token)?)),
+        "list" => return history::list(state, &token, call),
         "create" => return create(state, &token, call, about),
         _ => {}
     }
+    let id = owned(state, &token, about)?;
+    match endpoint {
+        "get" => {
+            let status = state.conversations.get(&id).map(Conversation::routing_status);
+            Ok((200, json!({ "conversationId": id, "routingStatus": status })))
+        }
+        "entries" => history::entries(state, &id, call),
+        "message" => message::message(state, &token, &id, &body(call)?, about),
+        "file" => match upload {
+            Some(upload) => message::file(state, &token, &id, upload?, about),
+            None => Err(Refusal::parameter("fileData")),
+        },
+        "entry" => receipts::typing(state, &id, &body(call)?),
+        "acknowledge" => receipts::acknowledge(state, &id, &body(call)?),
+        "close" | "end_session" => end(state, &token, &id, call, endpoint == "close"),
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+/// The conversation that it is about, if it is the caller's.
+fn owned(state: &State, token: &Token, about: &About) -> Result<String, Refusal> {
     let id = about.conversation.clone().unwrap_or_default();
     let conversation = state.conversations.get(&id).ok_or_else(Refusal::not_found)?;
     if conversation.subject != token.subject {
         return Err(Refusal::new(403, "Forbidden", "FORBIDDEN"));
     }
-    match endpoint {
-        "get" => Ok((200, json!({ "conversationId": id, "routingStatus": conversation.routing_status() }))),
-        "entries" => entries(state, &id, call),
-        "message" => message::message(state, &token, &id, call, about),
-        "entry" => entry(call),
-        "acknowledge" => acknowledge(state, &id, call),
-        "close" | "end_session" => end(state, &token, &id, call, endpoint == "close"),
-        _ => Err(Refusal::not_found()),
-    }
+    Ok(id)
+}
+
+fn transcript(state: &mut State, call: &Call, about: &mut About) -> Result<Vec<u8>, Refusal> {
+    let token = auth::bearer(state, call)?;
+    about.subject = Some(token.subject.to_string());
+    let id = owned(state, &token, about)?;
+    deployment(state, call.query.get("esDeveloperName").map(String::as_str))?;
+    history::transcript(state, &id)
 }
 
 pub(super) fn deployment(state: &State, name: Option<&str>) -> Result<(), Refusal> {
@@ -183,15 +230,23 @@ pub(super) fn deployment(state: &State, name: Option<&str>) -> Result<(), Refusa
 }
 
 /// `routingAttributes`: an object of strings.
-pub(super) fn attributes(body: &Map<String, Value>) -> Result<BTreeMap<String, String>, Refusal> {
+pub(super) fn attributes(
+    state: &State,
+    body: &Map<String, Value>,
+) -> Result<BTreeMap<String, String>, Refusal> {
     let wrong = || Refusal::parameter("routingAttributes");
-    match body.get("routingAttributes") {
-        None => Ok(BTreeMap::new()),
+    let attributes: BTreeMap<String, String> = match body.get("routingAttributes") {
+        None => BTreeMap::new(),
         Some(Value::Object(members)) => members
             .iter()
             .map(|(key, value)| Ok((key.clone(), value.as_str().ok_or_else(wrong)?.to_owned())))
-            .collect(),
-        Some(_) => Err(wrong()),
+            .collect::<Result<_, Refusal>>()?,
+        Some(_) => return Err(wrong()),
+    };
+    let refused = state.config.strict_attributes.then(|| state.parameters(&attributes).1);
+    match refused.as_deref() {
+        Some([first, ..]) => Err(Refusal::parameter(&format!("routingAttributes.{first}"))),
+        Some([]) | None => Ok(attributes),
     }
 }
 
@@ -216,7 +271,8 @@ fn is_lowercase_v4(text: &str) -> bool {
 }
 
 fn create(state: &mut State, token: &Token, call: &Call, about: &mut About) -> Reply {
-    let body = body(call, &["conversationId", "esDeveloperName", "routingAttributes", "language"])?;
+    let body = body(call)?;
+    known(&body, &["conversationId", "esDeveloperName", "routingAttributes", "language"])?;
     let id = body.get("conversationId").and_then(Value::as_str).unwrap_or_default().to_owned();
     about.conversation = Some(id.clone());
     if !is_lowercase_v4(&id) {
@@ -224,7 +280,7 @@ fn create(state: &mut State, token: &Token, call: &Call, about: &mut About) -> R
         return Err(Refusal::new(400, message, "BAD_REQUEST"));
     }
     deployment(state, body.get("esDeveloperName").and_then(Value::as_str))?;
-    let (attributes, language) = (attributes(&body)?, language(&body)?);
+    let (attributes, language) = (attributes(state, &body)?, language(&body)?);
     if let Some(existing) = state.conversations.get(&id) {
         if existing.subject != token.subject {
             return Err(Refusal::new(409, "Conversation already exists", "CONFLICT"));
@@ -235,158 +291,34 @@ fn create(state: &mut State, token: &Token, call: &Call, about: &mut About) -> R
             DupConversation::BadRequest => Err(Refusal::parameter("conversationId")),
         };
     }
-    let listening = state.streams.values().any(|stream| stream.subject == token.subject);
-    if state.config.require_sse_before_create && !listening {
+    let (limited, now) = (state.config.create_limit, state.now_ms());
+    let user = state.users.entry(token.subject.clone()).or_default();
+    if state.config.require_sse_before_create && user.streams.is_empty() {
         return Err(Refusal::new(400, "Open the event stream first", "BAD_REQUEST"));
     }
-    let limited = state.config.create_limit;
-    let user = state.users.entry(token.subject.clone()).or_default();
-    if limited && !within(&mut user.creates, Duration::from_secs(30), 3) {
+    if limited && !within(&mut user.creates, now, 30_000, 3) {
+        state.violation("conversation starts", &token.subject);
         return Err(Refusal::too_many(state));
     }
-    state.conversations.insert(
-        id.clone(),
-        Conversation {
-            subject: token.subject.clone(),
-            created_ms: state.now_ms(),
-            closed_ms: None,
-            entries: Vec::new(),
-            sessions: Vec::new(),
-            messages: Default::default(),
-            identifiers: Default::default(),
-            recent: Default::default(),
-            to_answer: 0,
-            answered: 0,
-        },
-    );
+    state.conversations.insert(id.clone(), Conversation::new(token.subject.clone(), now));
     state.order.push(id.clone());
     state.start_session(&id, attributes, language, true);
     Ok((201, json!({ "conversationId": id })))
 }
 
-fn list(state: &State, token: &Token, call: &Call) -> Reply {
-    let limit = limit(call)?;
-    let closed_too = match call.query.get("inclClosedConvs").map(String::as_str) {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Refusal::parameter("inclClosedConvs")),
-    };
-    let own: Vec<(&String, &Conversation)> = state
-        .order
-        .iter()
-        .rev()
-        .filter_map(|id| Some((id, state.conversations.get(id)?)))
-        .filter(|(_, conversation)| conversation.subject == token.subject)
-        .collect();
-    let open = own.iter().filter(|(_, conversation)| conversation.closed_ms.is_none()).count();
-    let conversations: Vec<Value> = own
-        .iter()
-        .filter(|(_, conversation)| closed_too || conversation.closed_ms.is_none())
-        .take(limit)
-        .map(|(id, conversation)| {
-            json!({
-                "conversationId": id, "startTimestamp": conversation.created_ms,
-                "endTimestamp": conversation.closed_ms,
-            })
-        })
-        .collect();
-    Ok((
-        200,
-        json!({
-            "openConversationsFound": open,
-            "closedConversationsFound": if closed_too { own.len() - open } else { 0 },
-            "conversations": conversations,
-        }),
-    ))
-}
-
-/// Default 20, at most 50.
-fn limit(call: &Call) -> Result<usize, Refusal> {
-    match call.query.get("limit") {
-        None => Ok(20),
-        Some(text) => match text.parse() {
-            Ok(limit @ 1..=50) => Ok(limit),
-            _ => Err(Refusal::parameter("limit")),
-        },
-    }
-}
-
-fn entries(state: &State, id: &str, call: &Call) -> Reply {
-    let limit = limit(call)?;
-    let bound = |name: &str, default: i64| match call.query.get(name) {
-        None => Ok(default),
-        Some(text) => text.parse::<i64>().map_err(|_| Refusal::parameter(name)),
-    };
-    let (from, to) = (bound("startTimestamp", i64::MIN)?, bound("endTimestamp", i64::MAX)?);
-    let types: Option<Vec<&str>> = call.query.get("entryTypeFilter").map(|types| types.split(',').collect());
-    let conversation = state.conversations.get(id).ok_or_else(Refusal::not_found)?;
-    let wanted = |entry: &&StoredEntry| {
-        (from..=to).contains(&entry.transcripted_ms)
-            && !entry.entry_type.starts_with("Typing")
-            && types.as_ref().is_none_or(|types| types.contains(&entry.entry_type))
-    };
-    let string = state.config.history_payload == HistoryPayload::String;
-    let show = |entry: &StoredEntry| {
-        let payload = match string {
-            true => Value::String(entry.payload.to_string()),
-            false => entry.payload.clone(),
-        };
-        json!({
-            "senderDisplayName": entry.sender_name, "identifier": entry.identifier,
-            "entryType": entry.entry_type, "entryPayload": payload, "sender": entry.sender,
-            "transcriptedTimestamp": entry.transcripted_ms, "clientTimestamp": entry.transcripted_ms,
-            "clientDuration": 0, "relatedRecords": entry.related,
-        })
-    };
-    let all = conversation.entries.iter();
-    let page: Vec<Value> = match call.query.get("direction").map(String::as_str) {
-        None | Some("FromEnd") => all.rev().filter(wanted).take(limit).map(show).collect(),
-        Some("FromStart") => all.filter(wanted).take(limit).map(show).collect(),
-        Some(_) => return Err(Refusal::parameter("direction")),
-    };
-    Ok((200, json!({ "conversationEntries": page })))
-}
-
-/// Typing indicators: checked, shown to nobody yet.
-fn entry(call: &Call) -> Reply {
-    let body = body(call, &["entryType", "id"])?;
-    match body.get("entryType").and_then(Value::as_str) {
-        Some("TypingStartedIndicator" | "TypingStoppedIndicator") => {}
-        _ => return Err(Refusal::parameter("entryType")),
-    }
-    match body.get("id").and_then(Value::as_str) {
-        Some(id) if is_uuid(id) => Ok((200, json!({}))),
-        _ => Err(Refusal::parameter("id")),
-    }
-}
-
-fn acknowledge(state: &mut State, id: &str, call: &Call) -> Reply {
-    let body = body(call, &["acks"])?;
-    let Some(Value::Array(acks)) = body.get("acks") else { return Err(Refusal::parameter("acks")) };
-    let conversation = state.conversations.get(id).ok_or_else(Refusal::not_found)?;
-    let mut seen = Vec::new();
-    for ack in acks {
-        let text = |name: &str| ack.get(name).and_then(Value::as_str).unwrap_or_default();
-        if !is_uuid(text("id")) {
-            return Err(Refusal::parameter("acks.id"));
-        }
-        if !["Delivery", "Read"].contains(&text("entryType")) {
-            return Err(Refusal::parameter("acks.entryType"));
-        }
-        if !conversation.identifiers.contains(text("conversationEntryId")) {
-            return Err(Refusal::parameter("acks.conversationEntryId"));
-        }
-        seen.push((text("conversationEntryId").to_owned(), text("entryType").to_owned()));
-    }
-    for (entry, ack) in seen {
-        state.record.push(What::Acknowledged { conversation: id.to_owned(), entry, ack });
-    }
-    Ok((200, json!({})))
-}
-
 /// `DELETE` of the conversation or of its session.
 fn end(state: &mut State, token: &Token, id: &str, call: &Call, close: bool) -> Reply {
     deployment(state, call.query.get("esDeveloperName").map(String::as_str))?;
+    if state.config.delete_needs_org {
+        match call.header("x-org-id") {
+            None => return Err(Refusal::new(400, "OrgId is required", "BAD_REQUEST")),
+            Some(org) if org != state.config.org_id => {
+                let message = "OrgId in the header and token must match";
+                return Err(Refusal::new(400, message, "BAD_REQUEST"));
+            }
+            Some(_) => {}
+        }
+    }
     let conversation = state.conversations.get_mut(id).ok_or_else(Refusal::not_found)?;
     if conversation.closed_ms.is_some() {
         return Err(Refusal::not_found());
@@ -396,27 +328,14 @@ fn end(state: &mut State, token: &Token, id: &str, call: &Call, close: bool) -> 
             let message = "No active messaging session exists for the conversation";
             return Err(Refusal::new(417, message, "EXPECTATION_FAILED"));
         }
-        message::finish(state, id, "EndUser");
+        state.finish(id, "EndUser");
         return Ok((204, Value::Null));
     }
     let now = state.now_ms();
-    let name = state.users.get(&token.subject).map_or_else(|| "Guest".to_owned(), |user| user.name.clone());
-    let draft = Draft {
-        event: "CONVERSATION_CLOSE_CONVERSATION",
-        entry_type: "CloseConversation",
-        identifier: new_id(),
-        payload: json!({ "timestamp": now }),
-        sender: json!({
-            "role": "EndUser", "appType": "iamessage", "subject": token.subject,
-            "clientIdentifier": token.client,
-        }),
-        sender_name: name,
-        text: None,
-        message_id: None,
-        detail: None,
-    };
-    state.add(id, draft);
-    message::finish(state, id, "EndUser");
+    let name = state.name_of(&token.subject);
+    let who = (&*token.subject, token.client.as_str(), name.as_str());
+    state.add(id, Draft::customer(who, "CloseConversation", json!({ "timestamp": now })));
+    state.finish(id, "EndUser");
     if let Some(conversation) = state.conversations.get_mut(id) {
         conversation.closed_ms = Some(now);
     }

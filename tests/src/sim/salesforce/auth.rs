@@ -1,6 +1,6 @@
 //! Tokens: the identity JWT is really verified; access tokens are opaque but shaped like JWTs.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Refusal, body,
     config::{PublicKey, SalesforceConfig, VerifyFailure},
+    known,
     state::{State, Token, new_id, within},
 };
 use crate::sim::{record::What, server::Call};
@@ -37,7 +38,8 @@ struct Claims {
 /// Both token calls.
 pub(super) fn token(state: &mut State, call: &Call, verified: bool) -> Result<Value, Refusal> {
     let members: &[&str] = if verified { &VERIFIED } else { &BASIC };
-    let body = body(call, members)?;
+    let body = body(call)?;
+    known(&body, members)?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let is_org = |org: &str| org.len() >= 15 && org[..15] == state.config.org_id;
     if !text("orgId").is_some_and(is_org) {
@@ -52,7 +54,7 @@ pub(super) fn token(state: &mut State, call: &Call, verified: bool) -> Result<Va
     if text("platform") != Some("Web") {
         return Err(Refusal::parameter("platform"));
     }
-    budget(state)?;
+    budget(state, Budget::Tokens)?;
     let subject = if verified {
         if text("authorizationType") != Some("JWT") {
             return Err(Refusal::parameter("authorizationType"));
@@ -70,14 +72,19 @@ pub(super) fn token(state: &mut State, call: &Call, verified: bool) -> Result<Va
     } else {
         unverified()
     };
-    let (access, last) = issue(state, &subject);
+    let subject: Arc<str> = subject.into();
+    let (access, last) = issue(state, &subject, None);
+    let max_file = match state.config.max_file_in_mb {
+        true => state.config.max_file_bytes >> 20,
+        false => state.config.max_file_bytes,
+    };
     let auth = subject.contains("/AUTH/");
     Ok(json!({
-        "accessToken": access,
+        "accessToken": &*access,
         "lastEventId": last.to_string(),
         "context": {
             "deviceId": text("deviceId").map_or_else(new_id, str::to_owned),
-            "endUser": { "appType": "iamessage", "role": "EndUser", "subject": subject },
+            "endUser": { "appType": "iamessage", "role": "EndUser", "subject": &*subject },
             "configuration": {
                 "embeddedServiceConfig": {
                     "name": state.config.es_developer_name, "deploymentType": "api",
@@ -86,9 +93,9 @@ pub(super) fn token(state: &mut State, call: &Call, verified: bool) -> Result<Va
                         "authMode": if auth { "Auth" } else { "UnAuth" },
                     },
                     "forms": [],
-                    "attachments": { "endUserToAgent": true, "maxFileSize": 5_242_880 },
+                    "attachments": { "endUserToAgent": state.config.files, "maxFileSize": max_file },
                     "choiceListConfig": { "choiceList": [] },
-                    "transcript": { "allowTranscriptDownload": false },
+                    "transcript": { "allowTranscriptDownload": state.config.transcript },
                 },
                 "timestamp": state.now_ms(),
             },
@@ -97,42 +104,58 @@ pub(super) fn token(state: &mut State, call: &Call, verified: bool) -> Result<Va
 }
 
 /// Another token for the same subject, under a new client id.
-pub(super) fn continuation(state: &mut State, subject: &str) -> Result<Value, Refusal> {
-    budget(state)?;
-    let (access, last) = issue(state, subject);
-    Ok(json!({ "accessToken": access, "lastEventId": last.to_string() }))
+pub(super) fn continuation(state: &mut State, token: &Token) -> Result<Value, Refusal> {
+    budget(state, Budget::Renewals)?;
+    let until = (!state.config.continuation_extends).then_some(token.expires_ms);
+    let (access, last) = issue(state, &token.subject, until);
+    Ok(json!({ "accessToken": &*access, "lastEventId": last.to_string() }))
 }
 
-fn budget(state: &mut State) -> Result<(), Refusal> {
-    let (on, most) = (state.config.token_limit, state.config.tokens_per_minute);
-    if on && !within(&mut state.token_calls, Duration::from_secs(60), most) {
-        return Err(Refusal::too_many(state));
+#[derive(Clone, Copy)]
+enum Budget {
+    Tokens,
+    Renewals,
+}
+
+/// 200 a minute and org, of each.
+fn budget(state: &mut State, budget: Budget) -> Result<(), Refusal> {
+    if !state.config.token_limit {
+        return Ok(());
     }
-    Ok(())
+    let now = state.now_ms();
+    let (window, most, rule) = match budget {
+        Budget::Tokens => (&mut state.token_calls, state.config.tokens_per_minute, "tokens per minute"),
+        Budget::Renewals => (&mut state.renewals, state.config.renewals_per_minute, "renewals per minute"),
+    };
+    if within(window, now, 60_000, most) {
+        return Ok(());
+    }
+    state.violation(rule, "");
+    Err(Refusal::too_many(state))
 }
 
 fn unverified() -> String {
     format!("v2/iamessage/UNAUTH/NA/uid:{}", new_id())
 }
 
-fn issue(state: &mut State, subject: &str) -> (String, u64) {
+fn issue(state: &mut State, subject: &Arc<str>, until: Option<i64>) -> (Arc<str>, u64) {
     let client = new_id();
     let now = state.now_ms();
     let ttl_ms = i64::try_from(state.config.token_ttl_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
-    let expires_ms = now.saturating_add(ttl_ms);
+    let expires_ms = until.unwrap_or_else(|| now.saturating_add(ttl_ms));
     let claims = json!({
-        "sub": subject, "orgId": state.config.org_id,
+        "sub": &**subject, "orgId": state.config.org_id,
         "channelAddId": state.config.channel_address_identifier, "clientId": client,
         "capabilitiesVersion": "1", "exp": expires_ms / 1_000, "iat": now / 1_000,
     });
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = json!({ "alg": "RS256", "kid": "simulator" });
     let seal = URL_SAFE_NO_PAD.encode(fastrand::u128(..).to_be_bytes());
-    let access = format!("{}.{}.{seal}", part(&header), part(&claims));
-    state.tokens.insert(access.clone(), Token { subject: subject.to_owned(), client, expires_ms });
-    let last = state.users.entry(subject.to_owned()).or_default().last_event();
+    let access: Arc<str> = format!("{}.{}.{seal}", part(&header), part(&claims)).into();
+    state.tokens.insert(access.clone(), Token { subject: subject.clone(), client, expires_ms });
+    let last = state.users.entry(subject.clone()).or_default().last_event();
     let verified = subject.contains("/AUTH/");
-    state.record.push(What::TokenIssued { subject: subject.to_owned(), verified });
+    state.record.push(What::TokenIssued { subject: subject.to_string(), verified });
     (access, last)
 }
 
@@ -145,7 +168,13 @@ fn identify(config: &SalesforceConfig, token: &str, now_ms: i64) -> Option<Strin
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.set_issuer(&[&config.issuer]);
-    validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+    let mut required = vec!["exp", "iss", "sub"];
+    if let Some(audience) = &config.require_aud {
+        validation.validate_aud = true;
+        validation.set_audience(&[audience]);
+        required.push("aud");
+    }
+    validation.set_required_spec_claims(&required);
     let claims = jsonwebtoken::decode::<Claims>(token, &decoding_key(key)?, &validation).ok()?.claims;
     let fresh = now_ms / 1_000 <= claims.exp.saturating_add(60);
     Some(claims.sub).filter(|sub| fresh && !sub.is_empty())

@@ -4,10 +4,19 @@
 mod api;
 mod auth;
 mod config;
+mod content;
+mod files;
+mod history;
+mod log;
 mod message;
+mod receipts;
 mod rep;
+mod session;
 mod sse;
 mod state;
+mod verb;
+mod view;
+mod wheel;
 
 use std::{
     net::SocketAddr,
@@ -15,10 +24,16 @@ use std::{
 };
 
 use anyhow::Result;
+use api::Host;
 pub use config::*;
 use serde_json::{Map, Value, json};
+use sse::Over;
 use state::State;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wheel::Due;
+
+pub use verb::*;
+pub use view::*;
 
 use super::{
     faults::Rule,
@@ -93,17 +108,22 @@ impl Refusal {
     }
 }
 
-/// A JSON object with no other members than these.
-fn body(call: &Call, members: &[&str]) -> Result<Map<String, Value>, Refusal> {
+/// The request's JSON object.
+fn body(call: &Call) -> Result<Map<String, Value>, Refusal> {
     if !call.has_json_content() {
         return Err(Refusal::new(415, "Unsupported media type", "UNSUPPORTED_MEDIA_TYPE"));
     }
     match serde_json::from_slice(&call.body) {
-        Ok(Value::Object(body)) => match body.keys().find(|key| !members.contains(&key.as_str())) {
-            Some(other) => Err(Refusal::parameter(other)),
-            None => Ok(body),
-        },
+        Ok(Value::Object(body)) => Ok(body),
         _ => Err(Refusal::new(400, "Malformed JSON", "BAD_REQUEST")),
+    }
+}
+
+/// No other members than these.
+fn known(body: &Map<String, Value>, members: &[&str]) -> Result<(), Refusal> {
+    match body.keys().find(|key| !members.contains(&key.as_str())) {
+        Some(other) => Err(Refusal::parameter(other)),
+        None => Ok(()),
     }
 }
 
@@ -128,24 +148,30 @@ impl Salesforce {
     }
 
     pub(super) async fn listen(self: &Arc<Self>, addr: SocketAddr) -> std::io::Result<Server> {
+        self.tracker.spawn(self.clone().turn());
+        self.serve_at(addr, Host::Api).await
+    }
+
+    /// The place that attachments are fetched from.
+    pub(super) async fn listen_files(self: &Arc<Self>, addr: SocketAddr) -> std::io::Result<Server> {
+        let server = self.serve_at(addr, Host::Files).await?;
+        self.with(|state| state.files.base = format!("http://{}", server.addr));
+        Ok(server)
+    }
+
+    async fn serve_at(self: &Arc<Self>, addr: SocketAddr, host: Host) -> std::io::Result<Server> {
         let sim = self.clone();
         let handler = Arc::new(move |call| -> futures::future::BoxFuture<'static, _> {
-            Box::pin(sim.clone().serve(call))
+            Box::pin(sim.clone().serve(host, call))
         });
         Server::start(addr, handler, &self.tracker, self.stop.clone()).await
     }
 
-    /// Everything happens under one lock; what it made due for the automatic rep starts after it.
+    /// Everything happens under one lock.
     fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, due) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = act(&mut state);
-            let due = std::mem::take(&mut state.due);
-            (result, state.auto.clone().map(|auto| (auto, due)))
-        };
-        if let Some((auto, due)) = due {
-            self.dispatch(&auto, due);
-        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        state.flush();
         result
     }
 
@@ -157,7 +183,11 @@ impl Salesforce {
     pub fn configure(self: &Arc<Self>, changes: Value) -> Result<SalesforceConfig> {
         self.record.control("salesforce config", changes.clone());
         self.with(|state| {
+            let interval = state.config.ping_interval_ms;
             state.config = patch(&state.config, changes)?;
+            if state.config.ping_interval_ms != interval {
+                state.reschedule_pings();
+            }
             Ok(state.config.clone())
         })
     }
@@ -186,86 +216,130 @@ impl Salesforce {
         self.record.control("salesforce auto rep", json!(auto));
         self.with(|state| {
             state.auto = auto;
-            if state.auto.is_some() {
-                let waiting = |id: &&String| {
-                    state
-                        .conversations
-                        .get(*id)
-                        .is_some_and(|found| matches!(found.routing_status(), "INITIAL" | "TRANSFER"))
-                };
-                state.due = state.order.iter().filter(waiting).cloned().map(state::Due::Accept).collect();
+            for id in state.order.clone() {
+                let Some(found) = state.conversations.get(&id) else { continue };
+                match found.routing_status() {
+                    "INITIAL" | "TRANSFER" => state.due(Due::Accept(id)),
+                    "ROUTED" => state.due(Due::Talk(id)),
+                    _ => {}
+                }
             }
         });
     }
 
     /// Open event streams.
     pub fn streams(self: &Arc<Self>) -> Vec<StreamView> {
+        self.with(|state| state.streams.views())
+    }
+
+    /// How many are open.
+    pub fn open_streams(self: &Arc<Self>) -> usize {
+        self.with(|state| state.streams.count())
+    }
+
+    /// Does it to the users meant. Gives how many there are.
+    fn each(self: &Arc<Self>, who: &Who, act: impl Fn(&mut State, &Arc<str>)) -> usize {
         self.with(|state| {
-            let view = |(stream, open): (&u64, &sse::Open)| StreamView {
-                stream: *stream,
-                subject: open.subject.clone(),
-                last_event: open.last_event,
+            let subject = match (&who.conversation, &who.subject) {
+                (Some(id), _) => Some(state.subject_of(id)),
+                (None, Some(subject)) => Some(Some(subject.as_str().into())),
+                (None, None) => None,
             };
-            state.streams.iter().map(view).collect()
+            let users: Vec<Arc<str>> = match subject {
+                Some(subject) => {
+                    subject.filter(|subject| state.users.contains_key(subject)).into_iter().collect()
+                }
+                None => state.users.keys().cloned().collect(),
+            };
+            users.iter().for_each(|subject| act(state, subject));
+            users.len()
         })
     }
 
-    fn touch(self: &Arc<Self>, who: &Who, change: impl Fn(&mut state::User)) -> usize {
-        self.with(|state| {
-            let of_conversation = who.conversation.as_deref().map(|id| state.subject_of(id));
-            let chosen = |subject: &String| {
-                who.subject.as_ref().is_none_or(|wanted| wanted == subject)
-                    && of_conversation.as_ref().is_none_or(|wanted| wanted.as_ref() == Some(subject))
-            };
-            let users = state.users.iter_mut().filter(|(subject, _)| chosen(subject));
-            users
-                .map(|(_, user)| {
-                    change(user);
-                    user.touch();
-                })
-                .count()
+    fn end_streams_as(self: &Arc<Self>, who: &Who, over: Over) -> usize {
+        self.each(who, |state, subject| {
+            let streams = state.users.get(subject).map_or(Vec::new(), |user| user.streams.clone());
+            streams.into_iter().for_each(|stream| state.streams.end(stream, over));
         })
     }
 
     /// Breaks the connections of the streams. Gives how many users it hit.
     pub fn cut_streams(self: &Arc<Self>, who: &Who) -> usize {
         self.record.control("salesforce cut streams", json!(who));
-        self.touch(who, |user| user.cuts += 1)
+        self.end_streams_as(who, Over::Cut("cut"))
+    }
+
+    /// Ends the streams properly, as a server does that restarts.
+    pub fn end_streams(self: &Arc<Self>, who: &Who) -> usize {
+        self.record.control("salesforce end streams", json!(who));
+        self.end_streams_as(who, Over::Ended)
+    }
+
+    fn set_stalled(self: &Arc<Self>, who: &Who, stalled: bool) -> usize {
+        self.each(who, |state, subject| {
+            if let Some(user) = state.users.get_mut(subject) {
+                user.stalled = stalled;
+                state.streams.wake(&user.streams);
+            }
+        })
     }
 
     /// Streams of the users there are stay open, also new ones of theirs, and carry nothing: no events,
     /// no pings.
     pub fn stall_streams(self: &Arc<Self>, who: &Who) -> usize {
         self.record.control("salesforce stall streams", json!(who));
-        self.touch(who, |user| user.stalled = true)
+        self.set_stalled(who, true)
     }
 
     pub fn resume_streams(self: &Arc<Self>, who: &Who) -> usize {
         self.record.control("salesforce resume streams", json!(who));
-        self.touch(who, |user| user.stalled = false)
+        self.set_stalled(who, false)
+    }
+
+    /// The last events once more.
+    pub fn repeat_events(self: &Arc<Self>, disturb: &Disturb) -> usize {
+        self.record.control("salesforce repeat events", json!(disturb));
+        self.each(&disturb.who(), |state, subject| {
+            if !disturb.same_id {
+                return state.repeat(subject, disturb.count);
+            }
+            let streams = state.users.get(subject).map_or(Vec::new(), |user| user.streams.clone());
+            streams.into_iter().for_each(|stream| state.repeat_on_stream(stream, disturb.count));
+        })
+    }
+
+    /// The next `count` events are held back until there are so many, and come in reverse. 0: what is
+    /// held back comes now.
+    pub fn reorder_events(self: &Arc<Self>, disturb: &Disturb) -> usize {
+        self.record.control("salesforce reorder events", json!(disturb));
+        self.each(&disturb.who(), |state, subject| state.hold(subject, disturb.count))
     }
 
     /// Tokens (of one user, or all) are expired from now on. Gives how many.
     pub fn expire_tokens(self: &Arc<Self>, who: &Who) -> usize {
         self.record.control("salesforce expire tokens", json!(who));
-        let expired = self.with(|state| {
+        self.with(|state| {
             let now = state.now_ms();
-            let subject = match &who.conversation {
-                Some(id) => state.subject_of(id).or_else(|| Some(String::new())),
-                None => who.subject.clone(),
+            let subject: Option<Arc<str>> = match &who.conversation {
+                Some(id) => Some(state.subject_of(id).unwrap_or_else(|| "".into())),
+                None => who.subject.as_deref().map(Arc::from),
             };
             let chosen =
                 |token: &&mut state::Token| subject.as_ref().is_none_or(|wanted| *wanted == token.subject);
-            state.tokens.values_mut().filter(chosen).map(|token| token.expires_ms = now).count()
-        });
-        self.touch(who, |_| {});
-        expired
+            let expired =
+                state.tokens.values_mut().filter(chosen).map(|token| token.expires_ms = now).count();
+            state.streams.wake_all();
+            expired
+        })
     }
 
-    /// Moves this simulator's clock ahead of (or behind) the real one.
+    /// Moves this simulator's clock ahead of (or behind) the real one: what expires, and every limit.
     pub fn set_clock_offset_ms(self: &Arc<Self>, offset_ms: i64) {
         self.record.control("salesforce clock", offset_ms.into());
-        self.with(|state| state.offset_ms = offset_ms);
+        self.with(|state| {
+            state.offset_ms = offset_ms;
+            state.streams.wake_all();
+        });
     }
 
     pub fn add_fault(self: &Arc<Self>, rule: Rule) -> Result<()> {
