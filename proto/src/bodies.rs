@@ -8,7 +8,6 @@ macro_rules! bodies {
         impl Body {
             $(
                 pub fn $into(self) -> Option<$type> {
-                    #[expect(clippy::wildcard_enum_match_arm, reason = "one kind is wanted, whatever others there are")]
                     match self {
                         Self::$variant(body) => Some(body),
                         _ => None,
