@@ -41,7 +41,7 @@ fn data(name: &'static str, content: Vec<u8>) -> Part<'static> {
 fn violations(world: &World) -> Vec<String> {
     let entries = world.sim.record.from(1, usize::MAX).into_iter();
     entries
-        .filter_map(|entry| if let What::Violation { rule, .. } = entry.what { Some(rule) } else { None })
+        .filter_map(|entry| if let What::SfViolation { rule, .. } = entry.what { Some(rule) } else { None })
         .collect()
 }
 

@@ -236,7 +236,7 @@ async fn typing_and_acknowledgements_reach_the_rep() {
     let record = world.sim.record.from(1, usize::MAX);
     assert!(record.iter().any(|entry| matches!(&entry.what, What::CustomerTyping { started: true, .. })));
     assert!(record.iter().any(
-        |entry| matches!(&entry.what, What::Violation { rule, .. } if rule.starts_with("acknowledged"))
+        |entry| matches!(&entry.what, What::SfViolation { rule, .. } if rule.starts_with("acknowledged"))
     ));
 }
 

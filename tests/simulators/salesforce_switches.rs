@@ -20,7 +20,7 @@ async fn world(changes: Value) -> (World, String, String) {
 fn violations(world: &World) -> Vec<String> {
     let entries = world.sim.record.from(1, usize::MAX).into_iter();
     entries
-        .filter_map(|entry| if let What::Violation { rule, .. } = entry.what { Some(rule) } else { None })
+        .filter_map(|entry| if let What::SfViolation { rule, .. } = entry.what { Some(rule) } else { None })
         .collect()
 }
 

@@ -208,14 +208,12 @@ pub fn check(entries: &[Entry], lost: u64) -> Report {
             | What::WaRequest { .. }
             | What::NotShown { .. }
             | What::Tick { .. }
-            | What::MarkedRead { .. }
-            | What::Violation { .. }
             | What::WebhookDropped { .. }
             | What::SfRequest { .. }
             | What::TokenIssued { .. }
             | What::SfFile { .. }
             | What::CustomerTyping { .. }
-            | What::Violation { .. }
+            | What::SfViolation { .. }
             | What::Acknowledged { .. }
             | What::StreamOpened { .. }
             | What::StreamClosed { .. }
@@ -380,7 +378,6 @@ mod tests {
             wamid: text.into(),
             text: text.into(),
             opaque: Some(format!("baton1.{text}.1")),
-            content: None,
         }
     }
 

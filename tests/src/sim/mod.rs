@@ -33,8 +33,7 @@ use serde_json::Value;
 use server::Server;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use whatsapp::{
-    Act, Choice, Content, Customer, Did, Encoding, Failing, File, Happening, Held, MediaTrouble, Number,
-    PhoneMessage, PhoneView, RawWebhook, Routing, Say, Setup, ShownFile, Signature, Template, Trouble, WhatsApp,
+    Customer, Encoding, Number, PhoneMessage, PhoneView, RawWebhook, Say, Signature, WhatsApp,
     WhatsAppConfig, WindowRefusal, wire,
 };
 

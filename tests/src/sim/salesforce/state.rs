@@ -233,7 +233,7 @@ impl State {
 
     /// Something a client of the real API must not do. It may have been answered like anything else.
     pub(super) fn violation(&self, rule: &str, subject: &str) {
-        self.record.push(What::Violation { rule: rule.to_owned(), subject: subject.to_owned() });
+        self.record.push(What::SfViolation { rule: rule.to_owned(), subject: subject.to_owned() });
     }
 }
 
