@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::sim::{Addresses, ControlClient};
+use e2e::sim::{Addresses, AutoRep, ControlClient};
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
 };
+
+use crate::help::id;
 
 /// Resident KiB and CPU milliseconds of a process.
 fn usage(pid: u32) -> (u64, u64) {
@@ -42,6 +44,9 @@ async fn scale() {
         "orgId": "00DRT0000004QhW", "esDeveloperName": "Phone_Bridge_Client", "capabilitiesVersion": "1",
         "platform": "Web",
     });
+    let talk =
+        AutoRep { accept_after_ms: 1, reply: false, talk_every_ms: Some(60_000), ..AutoRep::default() };
+    control.set_auto_rep(Some(&talk)).await.unwrap();
     let mut tokens = Vec::new();
     for _ in 0..wanted {
         let answer: serde_json::Value =
@@ -69,6 +74,23 @@ async fn scale() {
     // One round of pings and what is left of the storm.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let (later, cpu_later) = usage(pid);
+    // Each in a conversation whose rep writes once a minute.
+    let create_url = format!("{}/iamessage/api/v2/conversation", addresses.salesforce);
+    for (n, token) in tokens.iter().enumerate() {
+        let body = json!({ "conversationId": id(n as u32), "esDeveloperName": "Phone_Bridge_Client" });
+        assert_eq!(http.post(&create_url).bearer_auth(token).json(&body).send().await.unwrap().status(), 201);
+    }
+    let (busy, cpu_before) = usage(pid);
+    let events = control.extent().await.unwrap().last;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let events = control.extent().await.unwrap().last - events;
+    let (busy_later, cpu_busy) = usage(pid);
+    println!(
+        "with conversations {:.1} KiB each; {events} events in 30 s took {} ms CPU (pings included) and {} KiB",
+        (busy - before) as f64 / wanted as f64,
+        cpu_busy - cpu_before,
+        busy_later - busy,
+    );
     println!(
         "{wanted} streams in {opened:.1?}: {:.1} KiB each, {:.1} after pings; {} ms CPU in 30 s",
         (after - before) as f64 / wanted as f64,

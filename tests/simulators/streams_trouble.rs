@@ -1,6 +1,6 @@
 //! Streams that misbehave: switches of `miaw-api.md` §12 and trouble on order.
 
-use e2e::sim::{Disturb, Fault, Rule, Verb, Who};
+use e2e::sim::{AutoRep, ControlClient, Disturb, Fault, RepFile, RepMessage, Rule, Speaker, Verb, Who};
 use serde_json::{Value, json};
 
 use crate::{
@@ -216,4 +216,55 @@ async fn connecting_and_fetching_can_fail_too() {
     let url = format!("{}/sfc/dist/version/download/?oid=x", world.sim.addresses().files);
     let get = async || world.http.get(&url).send().await.unwrap().status().as_u16();
     assert_eq!((get().await, get().await), (503, 404));
+}
+
+#[tokio::test]
+async fn a_script_in_another_process_has_the_same_levers() {
+    let (world, token, c) = world(json!({})).await;
+    let control = ControlClient::new(&world.sim.addresses().control).unwrap();
+    let live = world.stream(&token, "0").await;
+    control.rep(&c, &Verb::Accept { rep: None }).await.unwrap();
+    let file = RepFile { name: "a.txt".into(), mime: "text/plain".into(), size: 3, ..RepFile::default() };
+    let content = RepMessage::File(file);
+    control.rep(&c, &Verb::Send { content, from: Speaker::Rep }).await.unwrap();
+    let url = format!("{}/control/salesforce/rep", world.sim.addresses().control);
+    let order =
+        async |command: Value| world.http.post(&url).json(&command).send().await.unwrap().status().as_u16();
+    let choices = json!({
+        "conversation": c, "verb": "send",
+        "content": {
+            "kind": "choices", "format": "list_picker", "text": "Which?", "options": [{ "title": "One" }],
+        },
+    });
+    assert_eq!(order(choices).await, 200);
+    let queue = json!({ "conversation": c, "verb": "transfer_queue", "queue": "00GRT0000001bYd2AI" });
+    assert_eq!(order(queue).await, 200);
+    assert_eq!(
+        order(json!({ "conversation": c, "verb": "routing_fails", "reason": "After hours" })).await,
+        200
+    );
+    assert_eq!(order(json!({ "conversation": c, "verb": "no_such_verb" })).await, 400);
+    let view = control.conversation(&c).await.unwrap().unwrap();
+    assert_eq!(view.files("Agent")[0].size, 3);
+    assert_eq!(view, world.sim.salesforce.conversation(&c).unwrap());
+
+    assert_eq!(control.open_streams().await.unwrap(), 1);
+    let who = Who::conversation(&c);
+    control.repeat_events(&Disturb::new(&who, 1).with_same_id()).await.unwrap();
+    control.reorder_events(&Disturb::new(&who, 0)).await.unwrap();
+    control.end_streams(&who).await.unwrap();
+    let all = view.entries.len();
+    assert_eq!(read(live, |frames| frames.len() > all + 1).await.unwrap_err(), "ended");
+}
+
+#[tokio::test]
+async fn an_automatic_rep_can_talk_by_itself() {
+    let (world, _, c) = world(json!({})).await;
+    let talk = AutoRep { accept_after_ms: 0, talk_every_ms: Some(1), ..AutoRep::default() };
+    world.sim.salesforce.set_auto_rep(Some(talk));
+    let said = || world.sim.salesforce.conversation(&c).unwrap().texts("Agent").len();
+    until("talk", async || (said() > 3).then_some(())).await;
+    world.sim.salesforce.set_auto_rep(None);
+    let before = said();
+    assert!(said() <= before + 1);
 }
