@@ -18,5 +18,7 @@ mod salesforce_switches;
 mod streams;
 mod streams_scale;
 mod streams_trouble;
+mod wa_media;
+mod wa_send;
 mod webhooks;
 mod whatsapp;

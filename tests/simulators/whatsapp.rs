@@ -73,13 +73,17 @@ async fn malformed_requests_get_their_documented_error() {
     assert_eq!(world.send_as("other", NUMBER, &good).await.1["error"]["code"], 190);
     let (status, answer) = world.send_as(TOKEN, "123123", &good).await;
     assert_eq!((status, &answer["error"]["error_subcode"]), (400, &json!(33)));
-    assert_eq!(world.send(&with(|b| b["type"] = "image".into())).await.0, 501);
+    let product = with(|b| {
+        b["type"] = "interactive".into();
+        b["interactive"] = json!({ "type": "product" });
+    });
+    assert_eq!(world.send(&product).await.0, 501);
 }
 
 #[tokio::test]
 async fn what_is_not_there_says_so() {
     let world = World::start().await;
-    let url = format!("{}/v25.0/{NUMBER}/media", world.sim.addresses().whatsapp);
+    let url = format!("{}/v25.0/{NUMBER}/calls", world.sim.addresses().whatsapp);
     let response = world.http.post(url).send().await.unwrap();
     assert_eq!(response.status(), 501);
     assert_eq!(response.json::<Value>().await.unwrap()["simulator"], "whatsapp");

@@ -208,6 +208,8 @@ pub fn check(entries: &[Entry], lost: u64) -> Report {
             | What::WaRequest { .. }
             | What::NotShown { .. }
             | What::Tick { .. }
+            | What::MarkedRead { .. }
+            | What::WaViolation { .. }
             | What::WebhookDropped { .. }
             | What::SfRequest { .. }
             | What::TokenIssued { .. }
@@ -378,6 +380,7 @@ mod tests {
             wamid: text.into(),
             text: text.into(),
             opaque: Some(format!("baton1.{text}.1")),
+            content: None,
         }
     }
 

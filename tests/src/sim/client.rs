@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Api, AutoRep, Disturb, Entry, Extent, Number, PhoneView, RawWebhook, RepView, Rule, SalesforceConfig,
-    Say, StreamView, Verb, WhatsAppConfig, Who,
+    Api, AutoRep, Did, Disturb, Entry, Extent, Happening, MediaTrouble, Number, PhoneView, RawWebhook,
+    RepView, Rule, SalesforceConfig, Say, Setup, StreamView, Template, Verb, WhatsAppConfig, Who,
 };
 
 /// Drives simulators that run elsewhere.
@@ -90,6 +90,36 @@ impl ControlClient {
     pub async fn say_all(&self, says: &[Say]) -> Result<Vec<String>> {
         let answer: Value = self.post("whatsapp/say", &says).await?;
         Ok(serde_json::from_value(answer["wamids"].clone())?)
+    }
+
+    /// Gives the wamid.
+    pub async fn act(&self, did: &Did) -> Result<String> {
+        let answer: Value = self.post("whatsapp/act", did).await?;
+        answer["wamids"][0].as_str().map(str::to_owned).context("no wamid came back")
+    }
+
+    /// Gives the wamid where a message comes of it.
+    pub async fn happen(&self, happening: &Happening) -> Result<Option<String>> {
+        let answer: Value = self.post("whatsapp/event", happening).await?;
+        Ok(answer["wamid"].as_str().map(str::to_owned))
+    }
+
+    pub async fn advance(&self, seconds: f64) -> Result<()> {
+        self.order("whatsapp/advance", &json!({ "seconds": seconds })).await
+    }
+
+    /// Changes the given members of a number's setup.
+    pub async fn set_setup(&self, number: &str, mut changes: Value) -> Result<Setup> {
+        changes["number"] = number.into();
+        self.post("whatsapp/setup", &changes).await
+    }
+
+    pub async fn set_template(&self, template: &Template) -> Result<()> {
+        self.order("whatsapp/templates", template).await
+    }
+
+    pub async fn trouble_media(&self, trouble: &MediaTrouble) -> Result<()> {
+        self.order("whatsapp/media-trouble", trouble).await
     }
 
     pub async fn post_webhook(&self, raw: &RawWebhook) -> Result<()> {

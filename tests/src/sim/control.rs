@@ -14,6 +14,7 @@
 //! | `GET /control/whatsapp/phone?number=&customer=` | one chat ([`PhoneView`](super::PhoneView)) |
 //! | `GET /control/whatsapp/phones` | all of them |
 //! | `GET /control/whatsapp/undelivered` | `{"updates":n}` that got no 200 yet |
+//! | `/control/whatsapp/{act,event,advance,setup,templates,media-trouble,media}` | files, taps, templates and the rest: `whatsapp/levers.rs` |
 //! | `GET /control/salesforce/conversations` | what reps see ([`RepView`](super::RepView)) |
 //! | `GET /control/salesforce/conversation?id=` | one of them |
 //! | `POST /control/salesforce/rep` `{"conversation", "verb", …}` | a [`Verb`] |
@@ -173,7 +174,7 @@ impl Levers {
             }
             ("GET", "phones") => answer = json!(sim.phones()),
             ("GET", "undelivered") => answer = json!({ "updates": sim.undelivered() }),
-            _ => return Ok(None),
+            _ => return sim.lever(call, what),
         }
         Ok(Some(answer))
     }

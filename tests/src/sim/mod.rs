@@ -33,7 +33,8 @@ use serde_json::Value;
 use server::Server;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use whatsapp::{
-    Customer, Encoding, Number, PhoneMessage, PhoneView, RawWebhook, Say, Signature, WhatsApp,
+    Act, Choice, Content, Customer, Did, Encoding, Failing, File, Happening, Held, MediaTrouble, Number,
+    PhoneMessage, PhoneView, RawWebhook, Routing, Say, Setup, ShownFile, Signature, Template, Trouble, WhatsApp,
     WhatsAppConfig, WindowRefusal, wire,
 };
 

@@ -70,6 +70,9 @@ pub enum What {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opaque: Option<String>,
+        /// What the phone shows besides the text. Absent for a text that quotes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Box<super::Content>>,
     },
     /// A message of the business was accepted and never reached the customer.
     NotShown {
@@ -88,6 +91,22 @@ pub enum What {
         status: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         opaque: Option<String>,
+    },
+    /// The business read the customer's messages up to this one, and perhaps shows as typing.
+    MarkedRead {
+        number: String,
+        customer: String,
+        wamid: String,
+        typing: bool,
+    },
+    /// The business broke a rule of WhatsApp. `number` and `customer` are empty where unknown.
+    WaViolation {
+        number: String,
+        customer: String,
+        /// `pair`, `number`, `window`, `not_owner`, `token_leaked`.
+        rule: String,
+        /// The Graph error code for it, whether or not it was refused.
+        code: i64,
     },
     /// One POST of a webhook.
     Webhook {

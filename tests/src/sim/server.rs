@@ -20,8 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// More than any test opens: tens of thousands of event streams, and what is around them.
 const MAX_CONNECTIONS: usize = 65_536;
-/// The largest body either API takes in the text loop is far below.
-const MAX_BODY_BYTES: usize = 8 << 20;
+/// An upload of 100 MB with what is around it.
+const MAX_BODY_BYTES: usize = 104 << 20;
 
 pub(super) type Answer = Response<Body>;
 

@@ -1,17 +1,11 @@
-//! The Cloud API's side: `POST /{version}/{phone_number_id}/messages` for texts and read receipts,
-//! `GET …/message_history`. Everything else answers 501.
+//! The Cloud API's side: which call is which, the faults that strike it, and the record of it.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::Method;
-use serde_json::{Map, Value, json};
+use axum::http::HeaderValue;
+use serde_json::{Value, json};
 
-use super::{
-    WhatsApp,
-    config::{PhoneMessage, WindowRefusal},
-    state::State,
-    wire::{self, Direction, Refusal},
-};
+use super::{WhatsApp, errors::Refusal, state::State, wire};
 use crate::sim::{
     faults::Fault,
     record::What,
@@ -23,39 +17,63 @@ const NEVER: Duration = Duration::from_secs(600);
 
 /// What one request was about, for the record.
 #[derive(Debug, Default)]
-struct About {
-    number: Option<String>,
-    customer: Option<String>,
-    opaque: Option<String>,
-    wamid: Option<String>,
-    code: Option<i64>,
+pub(super) struct About {
+    pub(super) number: Option<String>,
+    pub(super) customer: Option<String>,
+    pub(super) opaque: Option<String>,
+    pub(super) wamid: Option<String>,
+    pub(super) code: Option<i64>,
 }
 
-enum Outcome {
+#[derive(Debug)]
+pub(super) enum Outcome {
     Answer(Answer),
-    Refused(Refusal),
     NotSimulated,
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// The endpoint as the record and [`Rule`](crate::sim::Rule)s call it, the version, the node's id.
+fn route(call: &Call) -> (&'static str, String, String) {
+    let segments = call.segments();
+    let (version, rest) = match segments.as_slice() {
+        [version, rest @ ..] if is_version(version) => ((*version).to_owned(), rest),
+        ["whatsapp_business", "attachments"] => return ("media_download", String::new(), String::new()),
+        ["elsewhere"] => return ("elsewhere", String::new(), String::new()),
+        _ => return ("other", String::new(), String::new()),
+    };
+    let (name, id) = match (call.method.as_str(), rest) {
+        ("GET", ["debug_token"]) => ("debug_token", ""),
+        ("GET", ["oauth", "access_token"]) => ("app_token", ""),
+        ("POST", [id, "messages"]) => ("messages", *id),
+        // The same body; only its endpoint optimises delivery (§5.3).
+        ("POST", [id, "marketing_messages"]) => ("marketing_messages", *id),
+        ("GET", [id, "message_history"]) => ("message_history", *id),
+        ("POST", [id, "media"]) => ("media_upload", *id),
+        ("POST", [id, "thread_control"]) => ("thread_control", *id),
+        ("POST", [id, "register" | "deregister" | "settings"]) => ("registration", *id),
+        ("GET", [id, "phone_numbers"]) => ("phone_numbers", *id),
+        ("GET", [id, "message_templates"]) => ("message_templates", *id),
+        ("GET" | "POST" | "DELETE", [id, "subscribed_apps"]) => ("subscribed_apps", *id),
+        ("GET" | "POST", [id, "subscriptions"]) => ("subscriptions", *id),
+        ("GET" | "POST" | "DELETE", [id]) => ("node", *id),
+        _ => ("other", ""),
+    };
+    (name, version, id.to_owned())
 }
 
 impl WhatsApp {
     pub(super) async fn serve(self: Arc<Self>, call: Call) -> Result<Answer, Dropped> {
-        let path = call.path.clone();
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        let (endpoint, version, number) = match (&call.method, segments.as_slice()) {
-            (&Method::POST, [version, number, "messages"]) if is_version(version) => {
-                ("messages", *version, *number)
-            }
-            (&Method::GET, [version, number, "message_history"]) if is_version(version) => {
-                ("message_history", *version, *number)
-            }
-            _ => ("other", "", ""),
-        };
+        let (endpoint, version, id) = route(&call);
         let verdict = self.lock().faults.decide(endpoint);
         if !verdict.delay.is_zero() {
             pause(&self.stop, verdict.delay).await;
         }
-        let mut about =
-            About { number: Some(number.to_owned()).filter(|n| !n.is_empty()), ..About::default() };
+        let mut about = About { number: Some(id.clone()).filter(|id| !id.is_empty()), ..About::default() };
         let fault = verdict.name();
         let record = |about: About, status: u16| {
             self.record.push(What::WaRequest {
@@ -78,7 +96,7 @@ impl WhatsApp {
                 unprocessed(&mut about);
                 let mut response = match status {
                     503 => gateway_page(),
-                    500 => Refusal::of(131000).answer(version),
+                    500 => Refusal::of(131_000).answer(&version),
                     status => answer(*status, "text/plain", ""),
                 };
                 if let Some(seconds) = retry_after {
@@ -92,7 +110,7 @@ impl WhatsApp {
                 let refusal = Refusal::of(*code);
                 about.code = Some(*code);
                 record(about, refusal.status);
-                return Ok(refusal.answer(version));
+                return Ok(self.with_usage(refusal.answer(&version), &id, Some(*code)));
             }
             Some(Fault::Timeout) => {
                 unprocessed(&mut about);
@@ -107,18 +125,14 @@ impl WhatsApp {
             }
             Some(Fault::LoseAnswer | Fault::SlowAnswer { .. } | Fault::Delay { .. }) | None => {}
         }
-        let outcome = match endpoint {
-            "messages" => self.messages(version, number, &call, &mut about),
-            "message_history" => self.history(version, number, &call),
-            _ => Outcome::NotSimulated,
-        };
+        let outcome = self.process(endpoint, &version, &id, &call, &mut about).await;
         let response = match outcome {
-            Outcome::Answer(response) => response,
-            Outcome::Refused(refusal) => {
+            Ok(Outcome::Answer(response)) => self.with_usage(response, &id, None),
+            Err(refusal) => {
                 about.code = Some(refusal.code);
-                refusal.answer(version)
+                self.with_usage(refusal.answer(&version), &id, Some(refusal.code))
             }
-            Outcome::NotSimulated => not_simulated("whatsapp", &call),
+            Ok(Outcome::NotSimulated) => not_simulated("whatsapp", &call),
         };
         if verdict.fault == Some(Fault::LoseAnswer) {
             record(about, 0);
@@ -131,181 +145,121 @@ impl WhatsApp {
         Ok(response)
     }
 
-    fn authorised(state: &State, number: &str, call: &Call) -> Result<(), Refusal> {
-        let token = call.bearer().unwrap_or_default();
-        if !state.numbers.values().any(|line| line.number.token == token) {
+    async fn process(
+        self: &Arc<Self>,
+        endpoint: &str,
+        version: &str,
+        id: &str,
+        call: &Call,
+        about: &mut About,
+    ) -> Result<Outcome, Refusal> {
+        Ok(match endpoint {
+            "messages" | "marketing_messages" => return self.messages(version, id, call, about),
+            "message_history" => self.history(version, id, call)?.into(),
+            "media_upload" => self.upload(id, version, call).await?.into(),
+            "media_download" => self.download(call).into(),
+            "elsewhere" => self.elsewhere(call).into(),
+            "thread_control" => self.thread_control(id, version, call)?.into(),
+            "registration" => {
+                self.authorised(id, call)?;
+                wire::graph(200, version, &json!({ "success": true })).into()
+            }
+            "phone_numbers" => self.phone_numbers(id, version, call)?.into(),
+            "message_templates" => self.list_templates(id, version, call)?.into(),
+            "subscribed_apps" => self.subscribed_apps(id, version, call).await?.into(),
+            "subscriptions" => self.subscriptions(id, version, call).await?.into(),
+            "debug_token" => self.debug_token(version, call)?.into(),
+            "app_token" => self.app_token(version, call)?.into(),
+            "node" => self.node(id, version, call).await?,
+            _ => Outcome::NotSimulated,
+        })
+    }
+
+    /// The token must be known, and the number its own.
+    pub(super) fn authorised(&self, number: &str, call: &Call) -> Result<(), Refusal> {
+        let state = self.lock();
+        let token = call.token();
+        if !state.numbers.values().any(|line| line.accepts(token)) {
             return Err(Refusal::of(190));
         }
         match state.numbers.get(number) {
-            Some(line) if line.number.token == token => Ok(()),
-            _ => Err(Refusal::unknown_object(number)),
+            Some(line) if line.accepts(token) => Ok(()),
+            _ => Err(Refusal::unknown_object(call.method.as_str(), number)),
         }
     }
 
-    fn messages(self: &Arc<Self>, version: &str, number: &str, call: &Call, about: &mut About) -> Outcome {
-        let mut state = self.lock();
-        if let Err(refusal) = Self::authorised(&state, number, call) {
-            return Outcome::Refused(refusal);
-        }
-        let Ok(Value::Object(body)) = serde_json::from_slice(&call.body) else {
-            return Outcome::Refused(Refusal::of(100));
-        };
-        about.opaque = body.get("biz_opaque_callback_data").and_then(Value::as_str).map(str::to_owned);
-        if body.get("messaging_product") != Some(&"whatsapp".into()) {
-            let details = "The parameter messaging_product is required.";
-            return Outcome::Refused(Refusal::because(100, details));
-        }
-        if body.get("status") == Some(&"read".into()) {
-            return match mark_read(&mut state, &body) {
-                Ok(()) => Outcome::Answer(wire::graph(200, version, &json!({ "success": true }))),
-                Err(refusal) => Outcome::Refused(refusal),
-            };
-        }
-        match body.get("type").and_then(Value::as_str) {
-            Some("text") => {}
-            // Known to the real API; not to this one.
-            Some(
-                "image" | "video" | "audio" | "document" | "sticker" | "location" | "contacts" | "reaction"
-                | "interactive" | "template",
-            ) => return Outcome::NotSimulated,
-            Some(_) => {
-                return Outcome::Refused(Refusal::because(131009, "Parameter value is not valid: type"));
-            }
-            None => return Outcome::Refused(Refusal::because(131008, "Parameter is missing: type")),
-        }
-        if body.get("recipient_type").is_some_and(|kind| kind == "group") {
-            return Outcome::NotSimulated;
-        }
-        match self.send_text(&mut state, number, &body, about) {
-            Ok(sent) => Outcome::Answer(wire::graph(200, version, &sent)),
-            Err(refusal) => Outcome::Refused(refusal),
-        }
+    /// Whether the number's token has the permission.
+    pub(super) fn may(&self, state: &State, number: &str, scope: &str) -> Result<(), Refusal> {
+        let granted = state
+            .numbers
+            .get(number)
+            .is_some_and(|line| line.setup.scopes.iter().any(|known| known == scope));
+        if granted { Ok(()) } else { Err(Refusal::of(10)) }
     }
 
-    /// Checks in the order: form, recipient, window, rates; then shows the message.
-    fn send_text(
-        self: &Arc<Self>,
-        state: &mut State,
-        number: &str,
-        body: &Map<String, Value>,
-        about: &mut About,
-    ) -> Result<Value, Refusal> {
-        let missing = |name: &str| Refusal::because(131008, &format!("Parameter is missing: {name}"));
-        let invalid = |name: &str| Refusal::because(131009, &format!("Parameter value is not valid: {name}"));
-        if body.get("recipient_type").is_some_and(|kind| kind != "individual") {
-            return Err(invalid("recipient_type"));
-        }
-        let text = match body.get("text").and_then(|text| text.get("body")) {
-            Some(Value::String(text)) => text,
-            Some(_) => return Err(invalid("text.body")),
-            None => return Err(missing("text.body")),
+    /// The usage header of §5.2, for what belongs to a business account.
+    fn with_usage(&self, mut response: Answer, id: &str, code: Option<i64>) -> Answer {
+        let state = self.lock();
+        let line = state
+            .numbers
+            .values()
+            .find(|line| line.number.phone_number_id == id || line.number.waba_id == id);
+        let Some(waba_id) = line.map(|line| line.number.waba_id.clone()) else { return response };
+        let limited = code == Some(80_007);
+        let (began, calls) = state.management.get(&waba_id).copied().unwrap_or((state.now_ms(), 0));
+        let percent = match state.config.management_per_hour {
+            Some(limit) => (calls * 100 / limit.max(1)).min(100),
+            None => 1,
         };
-        if text.is_empty() || text.chars().count() > 4_096 {
-            return Err(invalid("text.body"));
+        let wait_ms = (began + super::manage::HOUR_MS - state.now_ms()).max(60_000);
+        let minutes = if limited { (wait_ms + 59_999) / 60_000 } else { 0 };
+        let percent = if limited { 100 } else { percent };
+        let kind =
+            if limited || calls > 0 && waba_id == id { "whatsapp_business_management" } else { "whatsapp" };
+        let usage = json!({ waba_id: [{
+            "type": kind, "call_count": percent, "total_cputime": percent.min(20), "total_time": percent.min(25),
+            "estimated_time_to_regain_access": minutes,
+        }] });
+        if let Ok(value) = HeaderValue::from_str(&usage.to_string()) {
+            response.headers_mut().insert("x-business-use-case-usage", value);
         }
-        match body.get("biz_opaque_callback_data") {
-            None => {}
-            Some(Value::String(data)) if data.chars().count() <= 512 => {}
-            Some(_) => return Err(invalid("biz_opaque_callback_data")),
-        }
-        let (input, customer, by_phone) = recipient(state, number, body)?;
-        let person = state.customer(customer).clone();
-        about.customer = Some(person.key());
-
-        let open = !state.config.window || state.window_open(number, customer);
-        let late = match state.config.window_refusal {
-            WindowRefusal::AtOnce => false,
-            WindowRefusal::Late => true,
-            WindowRefusal::Half => state.window_refusals % 2 == 1,
-        };
-        if !open {
-            state.window_refusals += 1;
-            if !late {
-                return Err(Refusal::of(131047));
-            }
-        }
-        if !state.take_number(number, false) {
-            return Err(Refusal::of(130429));
-        }
-        if !state.take_pair(number, customer) {
-            return Err(Refusal::of(131056));
-        }
-
-        let wamid = state.next_wamid(customer, Direction::Outbound);
-        about.wamid = Some(wamid.clone());
-        let message = PhoneMessage {
-            wamid: wamid.clone(),
-            from_customer: false,
-            text: text.clone(),
-            at_ms: state.now_ms(),
-            tick: "accepted".to_owned(),
-            visible: open,
-            opaque: about.opaque.clone(),
-        };
-        let (number, customer_key, opaque) = (number.to_owned(), person.key(), about.opaque.clone());
-        state.put(&number, customer, message);
-        self.record.push(if open {
-            What::Shown { number, customer: customer_key, wamid: wamid.clone(), text: text.clone(), opaque }
-        } else {
-            What::NotShown { number, customer: customer_key, wamid: wamid.clone(), code: 131047, opaque }
-        });
-        self.follow_up(state, wamid.clone(), open);
-        let mut contact = json!({ "input": input });
-        let (key, id) = if by_phone { ("wa_id", person.phone) } else { ("user_id", Some(input)) };
-        contact[key] = id.into();
-        Ok(json!({
-            "messaging_product": "whatsapp", "contacts": [contact], "messages": [{ "id": wamid }],
-        }))
-    }
-
-    /// Statuses, each after its pause.
-    fn follow_up(self: &Arc<Self>, state: &State, wamid: String, open: bool) {
-        let config = &state.config;
-        if !config.statuses {
-            return;
-        }
-        let mut steps = vec![("failed", config.sent_after_ms)];
-        if open {
-            steps = vec![("sent", config.sent_after_ms), ("delivered", config.delivered_after_ms)];
-            steps.extend(config.read_after_ms.map(|after| ("read", after)));
-        }
-        let sim = self.clone();
-        self.tracker.spawn(async move {
-            let accepted = tokio::time::Instant::now();
-            for (status, after_ms) in steps {
-                tokio::select! {
-                    () = sim.stop.cancelled() => return,
-                    () = tokio::time::sleep_until(accepted + Duration::from_millis(after_ms)) => {}
-                }
-                sim.lock().tick(&wamid, status);
-            }
-        });
+        response
     }
 
     /// `message_history` of one message (`whatsapp-cloud-api.md` §3).
-    fn history(&self, version: &str, number: &str, call: &Call) -> Outcome {
-        let mut state = self.lock();
-        if let Err(refusal) = Self::authorised(&state, number, call) {
-            return Outcome::Refused(refusal);
-        }
-        let Some(wamid) = call.query.get("message_id") else { return Outcome::NotSimulated };
+    fn history(&self, version: &str, number: &str, call: &Call) -> Result<Answer, Refusal> {
+        self.authorised(number, call)?;
+        let state = self.lock();
+        let wamid = call.query.get("message_id").ok_or_else(|| Refusal::missing("message_id"))?;
         let place = state.place(wamid).filter(|place| place.number == number);
-        let Some(message) = place.and_then(|place| state.message(&place).cloned()) else {
-            return Outcome::Answer(wire::graph(200, version, &json!({ "data": [] })));
+        let Some(line) = place.and_then(|place| state.numbers.get(&place.number)) else {
+            return Ok(wire::graph(200, version, &json!({ "data": [] })));
         };
-        let reached: &[&str] = match message.tick.as_str() {
-            "sent" => &["SENT"],
-            "delivered" => &["SENT", "DELIVERED"],
-            "read" => &["SENT", "DELIVERED", "READ"],
-            "failed" => &["FAILED"],
-            _ => &[],
-        };
-        let events: Vec<Value> = reached
+        let events: Vec<Value> = state
+            .events(wamid)
             .iter()
-            .map(|status| json!({ "delivery_status": status, "timestamp": message.at_ms / 1_000 }))
+            .zip(1_u64..)
+            .map(|(event, n)| {
+                json!({
+                    "id": (700_000_000_000_001 + n).to_string(),
+                    "delivery_status": event.status.to_uppercase(), "timestamp": event.at_ms / 1_000,
+                    "webhook_update_state": event.hook, "webhook_uri": line.callback(),
+                    "application": { "id": line.setup.app_id },
+                })
+            })
             .collect();
-        let data = json!({ "data": [{ "message_id": wamid, "events": { "data": events } }] });
-        Outcome::Answer(wire::graph(200, version, &data))
+        let data = json!({
+            "data": [{ "id": "700000000000001", "message_id": wamid, "events": { "data": events } }],
+            "paging": { "cursors": { "before": "MAZDZD", "after": "MAZDZD" } },
+        });
+        Ok(wire::graph(200, version, &data))
+    }
+}
+
+impl Call {
+    /// In the header, or as a parameter as Graph API clients may.
+    pub(super) fn token(&self) -> &str {
+        self.bearer().or_else(|| self.query.get("access_token").map(String::as_str)).unwrap_or_default()
     }
 }
 
@@ -314,50 +268,4 @@ fn is_version(segment: &str) -> bool {
         .strip_prefix('v')
         .and_then(|rest| rest.split_once('.'))
         .is_some_and(|(major, minor)| major.parse::<u16>().is_ok() && minor.parse::<u16>().is_ok())
-}
-
-/// `to` wins over `recipient`. Gives the input, the customer, and whether it went by phone.
-fn recipient(
-    state: &mut State,
-    number: &str,
-    body: &Map<String, Value>,
-) -> Result<(String, usize, bool), Refusal> {
-    let to = match body.get("to") {
-        Some(Value::String(to)) => Some(to.clone()),
-        Some(Value::Number(to)) => Some(to.to_string()),
-        Some(_) => return Err(Refusal::because(131009, "Parameter value is not valid: to")),
-        None => None,
-    };
-    if let Some(to) = to {
-        let digits: String = to.chars().filter(char::is_ascii_digit).collect();
-        let allowed = |c: char| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')');
-        if !(6..=15).contains(&digits.len()) || !to.chars().all(allowed) {
-            return Err(Refusal::because(131009, "Parameter value is not valid: to"));
-        }
-        if state.numbers.get(number).is_some_and(|line| line.number.display_phone_number == digits) {
-            return Err(Refusal::of(131021));
-        }
-        // A number nobody wrote from: on WhatsApp, with no window open.
-        let customer = super::config::Customer { phone: Some(digits), ..Default::default() };
-        return Ok((to, state.meet(&customer), true));
-    }
-    match body.get("recipient").and_then(Value::as_str) {
-        Some(bsuid) => match state.known(bsuid) {
-            Some(customer) => Ok((bsuid.to_owned(), customer, false)),
-            None => Err(Refusal::because(131009, "Parameter value is not valid: recipient")),
-        },
-        None => Err(Refusal::because(131008, "Parameter is missing: to")),
-    }
-}
-
-fn mark_read(state: &mut State, body: &Map<String, Value>) -> Result<(), Refusal> {
-    let wamid = body.get("message_id").and_then(Value::as_str).unwrap_or_default();
-    let unknown = || Refusal::because(100, "Please check the message ID you provided.");
-    let place = state.place(wamid).ok_or_else(unknown)?;
-    let message = state.message(&place).ok_or_else(unknown)?;
-    if !message.from_customer {
-        return Err(Refusal::because(100, "The message is outgoing and cannot be marked as read."));
-    }
-    message.tick = "read".to_owned();
-    Ok(())
 }

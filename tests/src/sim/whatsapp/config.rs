@@ -1,7 +1,11 @@
 //! What can be set, and what comes in and out over the control API.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::content::Content;
 
 /// How the simulated Cloud API behaves. Defaults are as strict as `whatsapp-cloud-api.md` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,9 +16,16 @@ pub struct WhatsAppConfig {
     pub pair_burst: u32,
     /// One message more per this many milliseconds.
     pub pair_refill_ms: u64,
+    /// After a burst that emptied the bucket nothing goes until all that was borrowed is paid back.
+    pub pair_payback: bool,
     /// 130429 when the number's bucket is empty. Messages received count too.
     pub number_limit: bool,
+    /// For numbers without a rate of their own ([`Setup`](super::Setup)).
     pub number_per_second: u32,
+    /// What breaks a limit is accepted and only recorded.
+    pub only_record_limits: bool,
+    /// 80007 for more management calls than this in an hour, per business account. Absent: no limit.
+    pub management_per_hour: Option<u32>,
     /// 131047 for free-form messages outside the customer service window.
     pub window: bool,
     pub window_hours: u32,
@@ -25,6 +36,26 @@ pub struct WhatsAppConfig {
     pub delivered_after_ms: u64,
     /// Absent: the customer never opens the chat.
     pub read_after_ms: Option<u64>,
+    /// Of voice messages. Absent: never played.
+    pub played_after_ms: Option<u64>,
+    /// `read` comes without `delivered`, as from a chat that was open.
+    pub skip_delivered: bool,
+    /// Recipients (digits or BSUID) to whom every message fails.
+    pub failing: BTreeMap<String, Failing>,
+    /// Digits dialled to the `wa_id` they belong to, where it differs.
+    pub wa_ids: BTreeMap<String, String>,
+    /// The answer to a free-form message on a thread of another responder; Meta's is not known.
+    pub not_owner_code: i64,
+    /// Files: only the documented types. False: any type goes as a document, and uploads up to 100 MB.
+    pub media_strict: bool,
+    /// Webhooks carry the file's `url`, as since November 2025.
+    pub media_url_in_webhooks: bool,
+    /// Life of a file's URL, and of files from customers and from the business.
+    pub media_url_ms: u64,
+    pub media_inbound_days: u32,
+    pub media_uploaded_days: u32,
+    /// Before the path of a file's URL. Absent: this simulator's address.
+    pub media_base_url: Option<String>,
     /// Give customers that have none a BSUID, as every webhook since April 2026 does.
     pub auto_bsuid: bool,
     /// Every webhook is posted this many times at once.
@@ -51,8 +82,11 @@ impl Default for WhatsAppConfig {
             pair_limit: true,
             pair_burst: 45,
             pair_refill_ms: 6_000,
+            pair_payback: false,
             number_limit: true,
             number_per_second: 80,
+            only_record_limits: false,
+            management_per_hour: None,
             window: true,
             window_hours: 24,
             window_refusal: WindowRefusal::AtOnce,
@@ -60,6 +94,17 @@ impl Default for WhatsAppConfig {
             sent_after_ms: 5,
             delivered_after_ms: 25,
             read_after_ms: Some(100),
+            played_after_ms: None,
+            skip_delivered: false,
+            failing: BTreeMap::new(),
+            wa_ids: BTreeMap::new(),
+            not_owner_code: 131_005,
+            media_strict: true,
+            media_url_in_webhooks: true,
+            media_url_ms: 300_000,
+            media_inbound_days: 7,
+            media_uploaded_days: 30,
+            media_base_url: None,
             auto_bsuid: true,
             duplicates: 1,
             batch: 1,
@@ -81,11 +126,24 @@ impl Default for WhatsAppConfig {
 #[serde(rename_all = "snake_case")]
 pub enum WindowRefusal {
     /// By the HTTP answer.
+    #[serde(alias = "now")]
     AtOnce,
     /// By a failed status after a 200.
+    #[serde(alias = "later")]
     Late,
     /// In turns.
     Half,
+}
+
+/// How messages to one recipient fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failing {
+    /// Of `whatsapp-cloud-api.md` §9.2.
+    pub code: i64,
+    /// By a failed status after a 200 instead of the HTTP answer.
+    #[serde(default)]
+    pub late: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +219,8 @@ pub struct Say {
     pub customer: Customer,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Instead of `text`: members of the message object (`{"type":"image","image":{…}}`).
+    /// Instead of `text`: members of the message object (`{"type":"image","image":{…}}`), as they are.
+    /// [`Act`](super::Act) makes them from what a customer does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Value>,
     /// Sent so long ago: the timestamp and the window go by it.
@@ -203,6 +262,9 @@ pub struct PhoneView {
     pub customer: String,
     pub name: Option<String>,
     pub bsuid: Option<String>,
+    /// The business is shown as typing: until its next message, or 25 s.
+    #[serde(default)]
+    pub typing: bool,
     /// In the order in which the customer has them.
     pub messages: Vec<PhoneMessage>,
 }
@@ -219,14 +281,25 @@ impl PhoneView {
 pub struct PhoneMessage {
     pub wamid: String,
     pub from_customer: bool,
-    /// Of other kinds than text: the kind in brackets.
+    /// The text, the caption, the body of an interactive message, the emoji of a reaction, a template
+    /// with its variables filled in. Where there is none: the kind in brackets.
     pub text: String,
     /// By the simulator's clock.
     pub at_ms: i64,
-    /// Outbound: `accepted`, `sent`, `delivered`, `read`, `failed`. Inbound: `sent`, `read`.
+    /// Outbound: `accepted`, `sent`, `delivered`, `read`, `played`, `failed`. Inbound: `sent`, `read`.
     pub tick: String,
     /// False for what was accepted and failed afterwards.
     pub visible: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opaque: Option<String>,
+    /// Absent for a text that quotes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Box<Content>>,
+}
+
+impl PhoneMessage {
+    /// The type of the message.
+    pub fn kind(&self) -> &str {
+        self.content.as_ref().map_or("text", |content| content.kind.as_str())
+    }
 }

@@ -104,15 +104,25 @@ impl WhatsApp {
         let state = self.lock();
         let config = &state.config;
         let line = state.numbers.get(number)?;
-        let (changes, ids): (Vec<_>, Vec<_>) = updates
-            .into_iter()
-            .map(|update| (json!({ "value": update.value, "field": update.field }), update.id))
-            .unzip();
-        let body = json!({
-            "object": "whatsapp_business_account",
-            "entry": [{ "id": line.number.waba_id, "changes": changes }],
-        })
-        .to_string();
+        let mut ids = Vec::new();
+        let mut changes = Vec::new();
+        let mut entries = Vec::new();
+        for update in updates {
+            // Only account events have a `time`, and so an entry of their own (§2.1).
+            let of_account = update.value["messaging_product"].is_null();
+            let change = json!({ "value": update.value, "field": update.field });
+            ids.push(update.id);
+            if of_account {
+                let time = state.now_ms() / 1_000;
+                entries.push(json!({ "id": line.number.waba_id, "time": time, "changes": [change] }));
+            } else {
+                changes.push(change);
+            }
+        }
+        if !changes.is_empty() {
+            entries.insert(0, json!({ "id": line.number.waba_id, "changes": changes }));
+        }
+        let body = json!({ "object": "whatsapp_business_account", "entry": entries }).to_string();
         let body = match config.encoding {
             Encoding::Escaped => wire::escape(&body),
             Encoding::Utf8 => body,
@@ -123,7 +133,7 @@ impl WhatsApp {
             Signature::Missing => None,
         };
         let first = Post {
-            url: line.number.callback_url.clone(),
+            url: line.callback().to_owned(),
             body: body.into(),
             signature,
             ids,
@@ -158,6 +168,9 @@ impl WhatsApp {
         });
         let pause = {
             let mut state = self.lock();
+            if post.copy == 0 {
+                state.hooked(&post.ids, if status == 200 { "DELIVERED" } else { "RETRYING" });
+            }
             let config = &state.config;
             let growth = config.retry_factor.powf(f64::from(post.attempt - 1));
             let pause = (config.retry_first_ms as f64 * growth).min(config.retry_cap_ms as f64);
@@ -177,6 +190,7 @@ impl WhatsApp {
                 self.retry_later(number.to_owned(), post, pause);
             }
             None if status != 200 => {
+                self.lock().hooked(&post.ids, "FAILED");
                 self.record.push(What::WebhookDropped { number: number.to_owned(), ids: post.ids });
             }
             None => {}

@@ -1,10 +1,29 @@
 //! The WhatsApp Cloud API, simulated: customers with phones on one side, the API and its webhooks
-//! on the other. As strict as `whatsapp-cloud-api.md` for the text loop.
+//! on the other. As strict as `whatsapp-cloud-api.md`; what it leaves out answers 501 (products,
+//! carousels and calls; creating templates and groups).
 
+mod acts;
 mod api;
+mod check;
 mod config;
+mod content;
 mod delivery;
+mod errors;
+mod files;
+mod form;
+mod happenings;
+mod interactive;
+mod levers;
+mod limits;
+mod manage;
+mod media;
+mod nodes;
+mod send;
+mod setup;
 mod state;
+mod statuses;
+mod templates;
+mod threads;
 pub mod wire;
 
 use std::{
@@ -13,19 +32,19 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+pub use acts::{Act, Did, File};
+use anyhow::{Context as _, Result, ensure};
 pub use config::*;
+pub use content::{Choice, Content, ShownFile};
+pub use happenings::Happening;
+pub use media::{MediaTrouble, Trouble};
 use serde_json::{Value, json};
+pub use setup::{Routing, Setup};
 use state::{State, Update};
+pub use templates::{Held, Template};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::Direction;
 
-use super::{
-    faults::Rule,
-    patch,
-    record::{Record, What},
-    server::Server,
-};
+use super::{faults::Rule, patch, record::Record, server::Server};
 
 /// The simulator's levers. The control API offers the same ones over HTTP.
 #[derive(Debug)]
@@ -60,7 +79,9 @@ impl WhatsApp {
         let handler = Arc::new(move |call| -> futures::future::BoxFuture<'static, _> {
             Box::pin(sim.clone().serve(call))
         });
-        Server::start(addr, handler, &self.tracker, self.stop.clone()).await
+        let server = Server::start(addr, handler, &self.tracker, self.stop.clone()).await?;
+        self.lock().base_url = format!("http://{}", server.addr);
+        Ok(server)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,82 +116,22 @@ impl WhatsApp {
             let line = state.numbers.get(number).context("no such number")?;
             (line.number.callback_url.clone(), line.number.verify_token.clone())
         };
+        let status = self.handshake(&url, &token).await?;
+        self.record.control("whatsapp verify", json!({ "number": number, "status": status }));
+        Ok(())
+    }
+
+    async fn handshake(&self, url: &str, token: &str) -> Result<u16> {
         let challenge = fastrand::u32(..).to_string();
         let query =
-            [("hub.mode", "subscribe"), ("hub.challenge", challenge.as_str()), ("hub.verify_token", &token)];
+            [("hub.mode", "subscribe"), ("hub.challenge", challenge.as_str()), ("hub.verify_token", token)];
         let request = self.http.get(url).query(&query).timeout(Duration::from_secs(10));
         let response = request.send().await.context("call the endpoint")?;
         let status = response.status();
         let body = response.text().await.unwrap_or_default();
-        self.record.control("whatsapp verify", json!({ "number": number, "status": status.as_u16() }));
         ensure!(status == 200, "the endpoint answered {status}");
         ensure!(body == challenge, "the endpoint did not answer with the challenge");
-        Ok(())
-    }
-
-    /// A customer writes. Gives the wamid.
-    pub fn say(&self, say: Say) -> Result<String> {
-        let mut state = self.lock();
-        ensure!(state.numbers.contains_key(&say.number), "no such number");
-        ensure!(say.customer.phone.is_some() || say.customer.bsuid.is_some(), "a customer needs an id");
-        let customer = state.meet(&say.customer);
-        let person = state.customer(customer).clone();
-        let wamid = state.next_wamid(customer, Direction::Inbound);
-        let sent_at_ms = state.now_ms() - i64::try_from(say.age_ms).unwrap_or(i64::MAX);
-        let mut message = json!({ "id": wamid, "timestamp": (sent_at_ms / 1_000).to_string() });
-        for (key, value) in [
-            ("from", &person.phone),
-            ("from_user_id", &person.bsuid),
-            ("from_parent_user_id", &person.parent_bsuid),
-        ] {
-            if let Some(value) = value {
-                message[key] = value.clone().into();
-            }
-        }
-        let shown = match (&say.text, &say.message) {
-            (Some(text), None) => {
-                message["type"] = "text".into();
-                message["text"] = json!({ "body": text });
-                text.clone()
-            }
-            (None, Some(Value::Object(members))) => {
-                for (key, value) in members {
-                    message[key] = value.clone();
-                }
-                format!("[{}]", message["type"].as_str().unwrap_or("unknown"))
-            }
-            _ => bail!("say either a text or a message object"),
-        };
-        let value = json!({
-            "messaging_product": "whatsapp",
-            "metadata": state.metadata(&say.number),
-            "contacts": [state.contact(customer)],
-            "messages": [message],
-        });
-        state.take_number(&say.number, true);
-        state.put(
-            &say.number,
-            customer,
-            PhoneMessage {
-                wamid: wamid.clone(),
-                from_customer: true,
-                text: shown,
-                at_ms: sent_at_ms,
-                tick: "sent".to_owned(),
-                visible: true,
-                opaque: None,
-            },
-        );
-        self.record.push(What::CustomerSaid {
-            number: say.number.clone(),
-            customer: person.key(),
-            wamid: wamid.clone(),
-            text: say.text,
-            sent_at_ms,
-        });
-        let update = Update { field: "messages".into(), value, id: wamid.clone() };
-        ensure!(state.enqueue(&say.number, update), "the outbox of this number is full");
-        Ok(wamid)
+        Ok(status.as_u16())
     }
 
     /// Posts one change as it is: any recorded webhook's `value`.

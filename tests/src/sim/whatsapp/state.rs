@@ -11,6 +11,11 @@ use tokio::sync::Notify;
 
 use super::{
     config::{Customer, Number, PhoneMessage, PhoneView, WhatsAppConfig},
+    limits::{Bucket, Rate},
+    media::Library,
+    setup::Setup,
+    templates::Template,
+    threads::Owner,
     wire::{self, Direction},
 };
 use crate::sim::{
@@ -28,13 +33,31 @@ pub(super) struct State {
     pub(super) numbers: BTreeMap<String, Line>,
     pub(super) faults: Faults,
     pub(super) offset_ms: i64,
-    customers: Vec<Customer>,
-    /// Phone and BSUID to index.
-    aliases: HashMap<String, usize>,
-    chats: HashMap<(String, usize), Chat>,
+    pub(super) library: Library,
+    pub(super) templates: Vec<Template>,
+    /// Where this simulator listens.
+    pub(super) base_url: String,
+    pub(super) people: Vec<Person>,
+    /// Phone, BSUID and group id to index.
+    pub(super) aliases: HashMap<String, usize>,
+    pub(super) chats: HashMap<(String, usize), Chat>,
     by_wamid: HashMap<String, Place>,
+    history: HashMap<String, Vec<Event>>,
+    /// Per business account: the hour's beginning and its management calls.
+    pub(super) management: HashMap<String, (i64, u32)>,
     counter: u64,
     pub(super) window_refusals: u64,
+    origin: Instant,
+}
+
+/// A customer, or a group as the business sees it.
+#[derive(Debug, Default)]
+pub(super) struct Person {
+    pub(super) customer: Customer,
+    /// The phone is known here and not shown to the business.
+    pub(super) withheld: bool,
+    /// Of a group: who wrote in it.
+    pub(super) members: Option<Vec<usize>>,
 }
 
 /// Where a message is.
@@ -42,19 +65,52 @@ pub(super) struct State {
 pub(super) struct Place {
     pub(super) number: String,
     pub(super) customer: usize,
-    index: usize,
+    pub(super) index: usize,
+    pub(super) sent: Sent,
+}
+
+/// What statuses say about how a message was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sent {
+    pub(super) by_phone: bool,
+    /// `service`, `utility`, `marketing`, `authentication`.
+    pub(super) category: &'static str,
+    pub(super) in_window: bool,
+}
+
+/// A status and what became of its webhook.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Event {
+    pub(super) status: &'static str,
+    pub(super) at_ms: i64,
+    /// `webhook_update_state`.
+    pub(super) hook: &'static str,
 }
 
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) number: Number,
+    pub(super) setup: Setup,
     pub(super) outbox: VecDeque<Job>,
     pub(super) wake: Arc<Notify>,
     /// Whether its dispatcher runs.
     pub(super) dispatched: bool,
     /// Updates whose first copy was not answered 200 yet.
     pub(super) undelivered: usize,
-    bucket: Bucket,
+    bucket: Option<Bucket>,
+}
+
+impl Line {
+    pub(super) fn accepts(&self, token: &str) -> bool {
+        self.number.token == token && self.setup.token_valid
+    }
+
+    /// Number beats account beats app (§1.7).
+    pub(super) fn callback(&self) -> &str {
+        let setup = &self.setup;
+        let over = setup.number_callback.as_deref().or(setup.waba_callback.as_deref());
+        over.unwrap_or(&self.number.callback_url)
+    }
 }
 
 #[derive(Debug)]
@@ -71,30 +127,15 @@ pub(super) struct Update {
 }
 
 #[derive(Debug, Default)]
-struct Chat {
-    messages: Vec<PhoneMessage>,
+pub(super) struct Chat {
+    pub(super) messages: Vec<PhoneMessage>,
     /// When the customer last wrote, by the simulator's clock.
-    last_said_ms: Option<i64>,
+    pub(super) last_said_ms: Option<i64>,
+    pub(super) typing_until_ms: Option<i64>,
+    /// The customer stopped marketing messages.
+    pub(super) stopped: bool,
+    pub(super) owner: Option<Owner>,
     bucket: Option<Bucket>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn full(capacity: u32) -> Self {
-        Self { tokens: f64::from(capacity), at: Instant::now() }
-    }
-
-    fn refill(&mut self, capacity: u32, per_second: f64) {
-        let now = Instant::now();
-        let gained = now.duration_since(self.at).as_secs_f64() * per_second;
-        self.tokens = (self.tokens + gained).min(f64::from(capacity));
-        self.at = now;
-    }
 }
 
 impl State {
@@ -105,12 +146,18 @@ impl State {
             numbers: BTreeMap::new(),
             faults: Faults::default(),
             offset_ms: 0,
-            customers: Vec::new(),
+            library: Library::new(),
+            templates: Vec::new(),
+            base_url: String::new(),
+            people: Vec::new(),
             aliases: HashMap::new(),
             chats: HashMap::new(),
             by_wamid: HashMap::new(),
+            history: HashMap::new(),
+            management: HashMap::new(),
             counter: 0,
             window_refusals: 0,
+            origin: Instant::now(),
         }
     }
 
@@ -118,18 +165,27 @@ impl State {
         wall_ms() + self.offset_ms
     }
 
+    /// For buckets: moves with the clock's offset and never jumps by itself.
+    fn monotonic_ms(&self) -> f64 {
+        self.origin.elapsed().as_secs_f64() * 1_000.0 + self.offset_ms as f64
+    }
+
+    pub(super) fn media_base(&self) -> String {
+        self.config.media_base_url.clone().unwrap_or_else(|| self.base_url.clone())
+    }
+
     pub(super) fn set_number(&mut self, mut number: Number) -> Arc<Notify> {
         if number.display_phone_number.is_empty() {
             number.display_phone_number = number.phone_number_id.clone();
         }
-        let per_second = self.config.number_per_second;
         let line = self.numbers.entry(number.phone_number_id.clone()).or_insert_with(|| Line {
             number: number.clone(),
+            setup: Setup::default(),
             outbox: VecDeque::new(),
             wake: Arc::default(),
             dispatched: false,
             undelivered: 0,
-            bucket: Bucket::full(per_second),
+            bucket: None,
         });
         line.number = number;
         line.wake.clone()
@@ -140,11 +196,11 @@ impl State {
         let names = [customer.phone.as_ref(), customer.bsuid.as_ref()];
         let known = names.into_iter().flatten().find_map(|alias| self.aliases.get(alias).copied());
         let index = known.unwrap_or_else(|| {
-            self.customers.push(Customer::default());
-            self.customers.len() - 1
+            self.people.push(Person::default());
+            self.people.len() - 1
         });
         let auto = self.config.auto_bsuid;
-        let person = &mut self.customers[index];
+        let person = &mut self.people[index].customer;
         let learn = |old: &mut Option<String>, new: &Option<String>| {
             if new.is_some() {
                 old.clone_from(new);
@@ -166,35 +222,60 @@ impl State {
         index
     }
 
+    /// A group, known by its id.
+    pub(super) fn group(&mut self, id: &str) -> usize {
+        if let Some(known) = self.aliases.get(id) {
+            return *known;
+        }
+        let customer = Customer { bsuid: Some(id.to_owned()), ..Customer::default() };
+        self.people.push(Person { customer, withheld: false, members: Some(Vec::new()) });
+        self.aliases.insert(id.to_owned(), self.people.len() - 1);
+        self.people.len() - 1
+    }
+
     pub(super) fn known(&self, alias: &str) -> Option<usize> {
         self.aliases.get(alias).copied()
     }
 
     pub(super) fn customer(&self, index: usize) -> &Customer {
-        &self.customers[index]
+        &self.people[index].customer
+    }
+
+    /// As the business may see the customer.
+    pub(super) fn seen(&self, index: usize) -> Customer {
+        let person = &self.people[index];
+        let mut customer = person.customer.clone();
+        if person.withheld {
+            customer.phone = None;
+        }
+        customer
     }
 
     pub(super) fn next_wamid(&mut self, customer: usize, direction: Direction) -> String {
         self.counter += 1;
-        wire::wamid(&self.customers[customer].key(), direction, self.counter)
+        wire::wamid(&self.seen(customer).key(), direction, self.counter)
     }
 
-    fn chat(&mut self, number: &str, customer: usize) -> &mut Chat {
+    pub(super) fn chat(&mut self, number: &str, customer: usize) -> &mut Chat {
         self.chats.entry((number.to_owned(), customer)).or_default()
     }
 
     /// Puts a message into the chat, in the order of the calls.
-    pub(super) fn put(&mut self, number: &str, customer: usize, message: PhoneMessage) {
+    pub(super) fn put(&mut self, number: &str, customer: usize, message: PhoneMessage, sent: Sent) {
         let wamid = message.wamid.clone();
-        let from_customer = message.from_customer;
-        let at_ms = message.at_ms;
         let chat = self.chat(number, customer);
-        chat.messages.push(message);
-        if from_customer {
-            chat.last_said_ms = chat.last_said_ms.max(Some(at_ms));
+        if !message.from_customer && message.visible {
+            chat.typing_until_ms = None;
         }
+        chat.messages.push(message);
         let index = chat.messages.len() - 1;
-        self.by_wamid.insert(wamid, Place { number: number.to_owned(), customer, index });
+        self.by_wamid.insert(wamid, Place { number: number.to_owned(), customer, index, sent });
+    }
+
+    /// The customer did something that opens the service window.
+    pub(super) fn opened(&mut self, number: &str, customer: usize, at_ms: i64) {
+        let chat = self.chat(number, customer);
+        chat.last_said_ms = chat.last_said_ms.max(Some(at_ms));
     }
 
     pub(super) fn window_open(&mut self, number: &str, customer: usize) -> bool {
@@ -206,34 +287,35 @@ impl State {
 
     /// Takes one message from the pair's bucket (capacity 45, one more each 6 s).
     pub(super) fn take_pair(&mut self, number: &str, customer: usize) -> bool {
-        let WhatsAppConfig { pair_limit, pair_burst, pair_refill_ms, .. } = self.config;
-        if !pair_limit {
+        let config = &self.config;
+        if !config.pair_limit {
             return true;
         }
-        let bucket = self.chat(number, customer).bucket.get_or_insert_with(|| Bucket::full(pair_burst));
-        bucket.refill(pair_burst, 1_000.0 / pair_refill_ms.max(1) as f64);
-        let free = bucket.tokens >= 1.0;
-        bucket.tokens -= f64::from(u8::from(free));
-        free
+        let per_second = 1_000.0 / config.pair_refill_ms.max(1) as f64;
+        let rate = Rate { capacity: config.pair_burst, per_second, payback: config.pair_payback };
+        let now = self.monotonic_ms();
+        self.chat(number, customer).bucket.get_or_insert_with(|| Bucket::full(rate, now)).take(rate, now)
     }
 
     /// Takes one message from the number's bucket. What customers send counts, but is never refused.
     pub(super) fn take_number(&mut self, number: &str, inbound: bool) -> bool {
-        let WhatsAppConfig { number_limit, number_per_second, .. } = self.config;
-        let Some(line) = self.numbers.get_mut(number) else { return false };
-        if !number_limit {
+        if !self.config.number_limit {
             return true;
         }
-        line.bucket.refill(number_per_second, f64::from(number_per_second));
-        let free = line.bucket.tokens >= 1.0;
-        if free || inbound {
-            line.bucket.tokens = (line.bucket.tokens - 1.0).max(0.0);
+        let (now, usual) = (self.monotonic_ms(), self.config.number_per_second);
+        let Some(line) = self.numbers.get_mut(number) else { return false };
+        let capacity = line.setup.messages_per_second.unwrap_or(usual);
+        let rate = Rate { capacity, per_second: f64::from(capacity), payback: false };
+        let bucket = line.bucket.get_or_insert_with(|| Bucket::full(rate, now));
+        if inbound {
+            bucket.force(rate, now);
+            return true;
         }
-        free
+        bucket.take(rate, now)
     }
 
-    pub(super) fn place(&self, wamid: &str) -> Option<Place> {
-        self.by_wamid.get(wamid).cloned()
+    pub(super) fn place(&self, wamid: &str) -> Option<&Place> {
+        self.by_wamid.get(wamid)
     }
 
     pub(super) fn message(&mut self, place: &Place) -> Option<&mut PhoneMessage> {
@@ -241,17 +323,16 @@ impl State {
     }
 
     pub(super) fn phone(&self, number: &str, customer: usize) -> PhoneView {
-        let person = &self.customers[customer];
+        let person = &self.people[customer].customer;
+        let chat = self.chats.get(&(number.to_owned(), customer));
+        let now_ms = self.now_ms();
         PhoneView {
             number: number.to_owned(),
             customer: person.key(),
             name: person.name.clone(),
             bsuid: person.bsuid.clone(),
-            messages: self
-                .chats
-                .get(&(number.to_owned(), customer))
-                .map(|chat| chat.messages.clone())
-                .unwrap_or_default(),
+            typing: chat.and_then(|chat| chat.typing_until_ms).is_some_and(|until| now_ms < until),
+            messages: chat.map(|chat| chat.messages.clone()).unwrap_or_default(),
         }
     }
 
@@ -265,9 +346,10 @@ impl State {
     #[must_use]
     pub(super) fn enqueue(&mut self, number: &str, update: Update) -> bool {
         let Some(line) = self.numbers.get_mut(number) else { return false };
-        if line.outbox.len() >= MAX_OUTBOX {
+        let listens = line.setup.listens(&update.field);
+        if !listens || line.outbox.len() >= MAX_OUTBOX {
             self.record.push(What::WebhookDropped { number: number.to_owned(), ids: vec![update.id] });
-            return false;
+            return !listens;
         }
         line.undelivered += 1;
         line.outbox.push_back(Job::Update(update));
@@ -277,7 +359,7 @@ impl State {
 
     /// `contacts[0]` of a message.
     pub(super) fn contact(&self, customer: usize) -> Value {
-        let person = &self.customers[customer];
+        let person = self.seen(customer);
         let mut contact = json!({ "profile": {} });
         for (key, value) in [("name", &person.name), ("username", &person.username)] {
             if let Some(value) = value {
@@ -299,54 +381,25 @@ impl State {
         json!({ "display_phone_number": display, "phone_number_id": number })
     }
 
-    /// Moves a message's tick and queues the status; never down, as phones show it.
-    pub(super) fn tick(&mut self, wamid: &str, status: &str) {
-        const RANKS: [&str; 4] = ["accepted", "sent", "delivered", "read"];
-        let Some(place) = self.place(wamid) else { return };
-        let rank = |tick: &str| RANKS.iter().position(|known| *known == tick);
-        let Some(message) = self.message(&place) else { return };
-        if status == "failed" || rank(status) > rank(&message.tick) {
-            message.tick = status.to_owned();
-        }
-        let opaque = message.opaque.clone();
-        let person = self.customers[place.customer].clone();
-        self.record.push(What::Tick {
-            number: place.number.clone(),
-            customer: person.key(),
-            wamid: wamid.to_owned(),
-            status: status.to_owned(),
-            opaque: opaque.clone(),
-        });
-        let mut entry = json!({
-            "id": wamid, "status": status, "timestamp": (self.now_ms() / 1_000).to_string(),
-        });
-        if let Some(phone) = &person.phone {
-            entry["recipient_id"] = phone.clone().into();
-        }
-        if let Some(opaque) = opaque {
-            entry["biz_opaque_callback_data"] = opaque.into();
-        }
-        let mut value = json!({ "messaging_product": "whatsapp", "metadata": self.metadata(&place.number) });
-        if status == "failed" {
-            entry["errors"] = json!([wire::status_error(131047)]);
-        } else {
-            let mut contact = self.contact(place.customer);
-            if let Some(contact) = contact.as_object_mut() {
-                contact.remove("profile");
-            }
-            value["contacts"] = json!([contact]);
-            if let Some(bsuid) = person.bsuid {
-                entry["recipient_user_id"] = bsuid.into();
-            }
-            if matches!(status, "sent" | "delivered") {
-                entry["pricing"] = json!({
-                    "billable": false, "pricing_model": "PMP", "type": "free_customer_service",
-                    "category": "service",
-                });
+    /// Statuses of a message so far.
+    pub(super) fn events(&self, wamid: &str) -> &[Event] {
+        self.history.get(wamid).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn happened(&mut self, wamid: &str, status: &'static str) {
+        let at_ms = self.now_ms();
+        let events = self.history.entry(wamid.to_owned()).or_default();
+        events.push(Event { status, at_ms, hook: "PENDING" });
+    }
+
+    /// What became of the webhooks with these ids (`<wamid>:<status>`).
+    pub(super) fn hooked(&mut self, ids: &[String], hook: &'static str) {
+        for id in ids {
+            let Some((wamid, status)) = id.rsplit_once(':') else { continue };
+            let events = self.history.get_mut(wamid).map(Vec::as_mut_slice).unwrap_or_default();
+            if let Some(event) = events.iter_mut().find(|event| event.status == status) {
+                event.hook = hook;
             }
         }
-        value["statuses"] = json!([entry]);
-        let update = Update { field: "messages".into(), value, id: format!("{wamid}:{status}") };
-        let _queued = self.enqueue(&place.number, update);
     }
 }
