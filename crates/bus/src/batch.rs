@@ -23,6 +23,8 @@ use crate::{
 /// A fact on its way into the log.
 #[derive(Debug)]
 pub struct Fact {
+    /// What it is: told again when it is stored.
+    pub kind: &'static str,
     /// Its identity.
     pub subject: String,
     pub payload: Bytes,
@@ -32,6 +34,7 @@ pub struct Fact {
 
 /// A fact that was sent, or is to be sent when its turn comes.
 struct Sent {
+    kind: &'static str,
     subject: Subject,
     payload: Bytes,
     span: Span,
@@ -51,10 +54,10 @@ impl Log {
         &self,
         facts: impl IntoIterator<Item = Fact>,
         at_once: usize,
-        mut stored: impl FnMut(Appended),
+        mut stored: impl FnMut(&'static str, Appended),
     ) -> Result<(), Error> {
         let mut facts = facts.into_iter().fuse();
-        let mut sent = VecDeque::new();
+        let mut sent = VecDeque::with_capacity(at_once.min(facts.size_hint().0));
         loop {
             while sent.len() < at_once.max(1)
                 && let Some(fact) = facts.next()
@@ -63,7 +66,7 @@ impl Log {
             }
             let Some(mut first) = sent.pop_front() else { return Ok(()) };
             if let Some(appended) = self.answer(&mut first).await {
-                stored(appended);
+                stored(first.kind, appended);
                 continue;
             }
             // Something is wrong, and for the others too: they were sent before its end was
@@ -71,13 +74,13 @@ impl Log {
             let doubtful = std::iter::once(first).chain(sent.drain(..));
             let mut again =
                 pin!(stream::iter(doubtful).map(|sent| self.again(sent)).buffered(at_once.max(1)));
-            while let Some(appended) = again.try_next().await? {
-                stored(appended);
+            while let Some((kind, appended)) = again.try_next().await? {
+                stored(kind, appended);
             }
         }
     }
 
-    async fn send(&self, Fact { subject, payload, span }: Fact) -> Sent {
+    async fn send(&self, Fact { kind, subject, payload, span }: Fact) -> Sent {
         let subject = Subject::from(subject);
         // What the client is given while there is no connection it sends when we have long asked
         // again.
@@ -89,7 +92,7 @@ impl Log {
         } else {
             None
         };
-        Sent { subject, payload, span, answer }
+        Sent { kind, subject, payload, span, answer }
     }
 
     /// None: ask again, by itself. Appending is idempotent, and what to make of an error is known
@@ -105,12 +108,13 @@ impl Log {
         }
     }
 
-    async fn again(&self, mut sent: Sent) -> Result<Appended, Error> {
+    async fn again(&self, mut sent: Sent) -> Result<(&'static str, Appended), Error> {
         let known = sent.answer.take().and_then(|(_, answer)| answer.into_future().now_or_never());
         if let Some(appended) = known.and_then(appended) {
-            return Ok(appended);
+            return Ok((sent.kind, appended));
         }
-        self.append_fact(&sent.subject, sent.payload, None).instrument(sent.span).await
+        let appended = self.append_fact(&sent.subject, sent.payload, None).instrument(sent.span).await?;
+        Ok((sent.kind, appended))
     }
 }
 

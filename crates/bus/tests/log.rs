@@ -1,9 +1,9 @@
 //! Appending and reading, against a real broker.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
-use bus::{Chained, Config, Error, Log};
+use bus::{Chained, Config, Error, Fact, Log};
 use devstack::Nats;
 use domain::{ConversationKey, Partition};
 use futures::StreamExt as _;
@@ -260,4 +260,56 @@ async fn a_bucket_that_forgets_is_refused() {
     context.update_stream(forgets).await.unwrap();
     let refused = bus::connect(&Config::at(&nats.url())).await.unwrap_err().to_string();
     assert!(refused.contains("forgets"), "{refused}");
+}
+
+/// `count` facts on subjects of their own; each says its place.
+fn facts(count: u32) -> impl Iterator<Item = Fact> {
+    (0..count).map(|n| Fact {
+        kind: "wa",
+        subject: subjects::fact(&key(1), Kind::WhatsApp, &n.to_string()),
+        payload: n.to_string().into(),
+        span: tracing::Span::none(),
+    })
+}
+
+async fn said(log: &Log) -> Vec<String> {
+    let stored = log.read(vec![subjects::conversation(&key(1))], 1, u64::MAX, usize::MAX).await.unwrap();
+    stored.into_iter().map(|entry| String::from_utf8(entry.payload.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn facts_are_appended_side_by_side_in_order_and_once() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    log.append_fact(&subjects::fact(&key(1), Kind::WhatsApp, "0"), "0".into(), None).await.unwrap();
+    for existed in [1, 300] {
+        let mut appended = Vec::new();
+        log.append_facts(facts(300), 16, |_, one| appended.push(one)).await.unwrap();
+        assert!(appended.iter().map(|one| one.seq).eq(1..=300));
+        assert_eq!(appended.iter().filter(|one| one.existed).count(), existed);
+    }
+    let expected: Vec<_> = (0..300).map(|n| n.to_string()).collect();
+    assert_eq!(said(&log).await, expected);
+}
+
+#[tokio::test]
+async fn facts_sent_to_a_broker_that_dies_are_appended_when_it_is_back() {
+    let mut nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    // Takes what it is sent and answers nothing.
+    nats.signal("STOP").unwrap();
+    let sent = Cell::new(0);
+    let facts = facts(50).inspect(|_| sent.set(sent.get() + 1));
+    let mut count = 0;
+    let append = log.append_facts(facts, 32, |_, _| count += 1);
+    let trouble = async {
+        while sent.get() < 32 {
+            tokio::task::yield_now().await;
+        }
+        nats.kill().await.unwrap();
+        nats.restart().await.unwrap();
+    };
+    let (appended, ()) = tokio::join!(append, trouble);
+    appended.unwrap();
+    assert_eq!((count, said(&log).await.len()), (50, 50));
 }

@@ -53,8 +53,8 @@ pub struct Webhook {
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 3 * 1024 * 1024)]
     pub max_body_bytes: usize,
     /// How many bytes of bodies may be held at once; more have to wait, and get 503 when they
-    /// waited for the publish timeout.
-    #[arg(long, env = "MAX_HELD_BYTES", default_value_t = 64 * 1024 * 1024)]
+    /// waited for the publish timeout. What is made of a body takes up to three times its size.
+    #[arg(long, env = "MAX_HELD_BYTES", default_value_t = 4 * 1024 * 1024)]
     pub max_held_bytes: usize,
     /// How many entries may be on their way to the log at once.
     #[arg(long, env = "MAX_APPENDS", default_value_t = 1024)]

@@ -24,12 +24,9 @@ pub const ENTRY_OVERHEAD_BYTES: usize = LONGEST_TEXT_BYTES + 64 * 1024;
 /// An entry on its way into the log.
 #[derive(Clone)]
 pub struct Entry {
-    /// Entries of one conversation are stored one after the other.
-    pub conversation: Option<ConversationKey>,
     pub kind: &'static str,
     pub subject: String,
-    /// Shares the webhook's raw JSON; encoded when its turn comes, so that a large batch is not
-    /// in memory twice.
+    /// Shares the webhook's raw JSON.
     pub body: Body,
 }
 
@@ -40,22 +37,43 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-pub fn entry(event: Event, keying: &Keying) -> Entry {
+/// Whose conversation an event belongs to, if it does to any.
+fn conversation(event: &Event, keying: &Keying) -> Option<ConversationKey> {
     match event {
-        Event::Message(event) => match event.message.conversation() {
-            Some(customer) => message(event, &customer, keying),
-            None => account(
-                Other { waba: event.waba, field: "messages".into(), number: None, raw: event.raw },
-                keying,
-            ),
-        },
-        Event::Status(event) => status(event, keying),
-        Event::Other(event) => account(event, keying),
+        Event::Message(event) => {
+            Some(keying.conversation(&event.message.number, &event.message.conversation()?))
+        }
+        Event::Status(event) => {
+            let opaque = event.opaque.as_deref();
+            // Our own word for the conversation first: a status may know less than we do.
+            opaque.and_then(SendRef::conversation_in_opaque).or_else(|| {
+                let customer = event.customer.as_ref()?.id()?;
+                Some(keying.conversation(&event.number, &customer))
+            })
+        }
+        Event::Other(_) => None,
     }
 }
 
-fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -> Entry {
-    let key = keying.conversation(&event.message.number, customer);
+pub fn entry(event: Event, keying: &Keying) -> Entry {
+    let key = conversation(&event, keying);
+    entry_in(key, event, keying)
+}
+
+fn entry_in(key: Option<ConversationKey>, event: Event, keying: &Keying) -> Entry {
+    match (event, key) {
+        (Event::Message(event), Some(key)) => message(event, key, keying),
+        (Event::Message(event), None) => account(
+            Other { waba: event.waba, field: "messages".into(), number: None, raw: event.raw },
+            keying,
+        ),
+        (Event::Status(event), Some(key)) => status(event, key, keying),
+        (Event::Status(event), None) => account(event.into_other(), keying),
+        (Event::Other(event), _) => account(event, keying),
+    }
+}
+
+fn message(mut event: Message, key: ConversationKey, keying: &Keying) -> Entry {
     let id = match &event.identity {
         Identity::Wamid => keying.wamid(&event.message.wamid),
         Identity::Text(text) => keying.event(text.as_bytes()),
@@ -66,7 +84,6 @@ fn message(mut event: Message, customer: &domain::CustomerId, keying: &Keying) -
     }
     let body = v1::WhatsAppMessage::new(&event.message, &event.waba, event.raw);
     Entry {
-        conversation: Some(key),
         kind: Kind::WhatsApp.as_str(),
         subject: subjects::fact(&key, Kind::WhatsApp, &id),
         body: Body::WhatsappMessage(body),
@@ -108,14 +125,8 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn status(event: Status, keying: &Keying) -> Entry {
+fn status(event: Status, key: ConversationKey, keying: &Keying) -> Entry {
     let opaque = event.opaque.as_deref();
-    // Our own word for the conversation first: a status may know less than we do.
-    let key = opaque.and_then(SendRef::conversation_in_opaque).or_else(|| {
-        let customer = event.customer.as_ref()?.id()?;
-        Some(keying.conversation(&event.number, &customer))
-    });
-    let Some(key) = key else { return account(event.into_other(), keying) };
     let reference = opaque.and_then(SendRef::from_opaque).map(|reference| reference.to_string());
     let id = reference.clone().unwrap_or_else(|| keying.wamid(&event.wamid));
     let subject = subjects::status(&key, &id, &event.status);
@@ -132,12 +143,11 @@ fn status(event: Status, keying: &Keying) -> Entry {
         problems: problems.collect(),
         raw: event.raw,
     };
-    Entry { conversation: Some(key), kind: Kind::Status.as_str(), subject, body: Body::WhatsappStatus(body) }
+    Entry { kind: Kind::Status.as_str(), subject, body: Body::WhatsappStatus(body) }
 }
 
 fn account(event: Other, keying: &Keying) -> Entry {
     Entry {
-        conversation: None,
         kind: "account",
         subject: subjects::account(&event.waba, &event.field, &keying.event(&event.raw)),
         body: Body::AccountEvent(v1::AccountEvent {
@@ -148,30 +158,46 @@ fn account(event: Other, keying: &Keying) -> Entry {
     }
 }
 
-/// Entries in waves, each of which has at most one entry of a conversation: when a wave waits for
-/// the one before, every conversation is stored in its order.
-pub fn waves(entries: impl IntoIterator<Item = Entry>) -> Vec<Vec<Entry>> {
-    let entries = entries.into_iter();
-    let expected = entries.size_hint().0;
-    let mut waves: Vec<Vec<Entry>> = Vec::new();
-    let mut of = HashMap::with_capacity(expected);
-    for entry in entries {
-        let wave = entry.conversation.map_or(0, |key| {
-            let earlier = of.entry(key).or_insert(0);
-            *earlier += 1;
-            *earlier - 1
-        });
-        match waves.get_mut(wave) {
-            Some(wave) => wave.push(entry),
-            None => {
-                // Most bodies are one wave.
-                let mut first = Vec::with_capacity(if waves.is_empty() { expected } else { 1 });
-                first.push(entry);
-                waves.push(first);
-            }
-        }
+/// The events of one body, in the order in which they are stored: in waves, each of which has at
+/// most one event of a conversation. When a wave waits for the one before, every conversation is
+/// stored in its order.
+pub(crate) struct Waves<'a> {
+    events: Vec<Option<Event>>,
+    /// The wave, the place in `events`, the conversation; by wave.
+    plan: Vec<(u32, usize, Option<ConversationKey>)>,
+    keying: &'a Keying,
+}
+
+impl<'a> Waves<'a> {
+    pub(crate) fn new(events: Vec<Event>, keying: &'a Keying) -> Self {
+        let mut of = HashMap::with_capacity(events.len());
+        let planned = |(place, event)| {
+            let key = conversation(event, keying);
+            let wave = key.map_or(0, |key| {
+                let next: &mut u32 = of.entry(key).or_insert(0);
+                *next += 1;
+                *next - 1
+            });
+            (wave, place, key)
+        };
+        let mut plan: Vec<_> = events.iter().enumerate().map(planned).collect();
+        plan.sort_by_key(|(wave, ..)| *wave); // stable
+        Self { events: events.into_iter().map(Some).collect(), plan, keying }
     }
-    waves
+
+    /// How many events the first wave has: none has more.
+    pub(crate) fn width(&self) -> usize {
+        self.plan.iter().take_while(|(wave, ..)| *wave == 0).count()
+    }
+
+    /// Entries are made when they are asked for, so that a large body is not in memory twice.
+    pub(crate) fn next(&mut self) -> Option<impl Iterator<Item = Entry>> {
+        let (wave, ..) = self.plan.first()?;
+        let end = self.plan.partition_point(|(other, ..)| other == wave);
+        let (events, keying) = (&mut self.events, self.keying);
+        let wave = self.plan.drain(..end);
+        Some(wave.filter_map(|(_, place, key)| Some(entry_in(key, events.get_mut(place)?.take()?, keying))))
+    }
 }
 
 #[cfg(test)]
@@ -187,12 +213,19 @@ mod tests {
     }
 
     fn entries(body: &str) -> Vec<Entry> {
+        events(body).into_iter().map(|event| entry(event, &keying())).collect()
+    }
+
+    fn events(body: &str) -> Vec<Event> {
         let body = format!(
             r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages",
                 "value":{{"metadata":{{"phone_number_id":"2"}},{body}}}}}]}}]}}"#
         );
-        let events = whatsapp::webhook::parse(&body.into(), 1).unwrap();
-        events.into_iter().map(|event| entry(event, &keying())).collect()
+        whatsapp::webhook::parse(&body.into(), 1).unwrap()
+    }
+
+    fn key_in(entry: &Entry) -> ConversationKey {
+        entry.subject.parse::<Address>().unwrap().key
     }
 
     fn conversation_of(phone: &str) -> ConversationKey {
@@ -254,7 +287,7 @@ mod tests {
         );
         let copy = whatsapp::webhook::parse(&body.into(), 1).unwrap().remove(0);
         let copy = entry(copy, &keying());
-        assert_eq!(copy.conversation, direct[0].conversation);
+        assert_eq!(key_in(&copy), key_in(&direct[0]));
         assert_ne!(copy.subject, direct[0].subject);
     }
 
@@ -271,13 +304,19 @@ mod tests {
 
     #[test]
     fn waves_keep_the_order_within_a_conversation() {
-        let found = entries(
-            r#""messages":[{"id":"a1","from":"1"},{"id":"b1","from":"2"},{"id":"a2","from":"1"},{"id":"c"},{"id":"d"}]"#,
-        );
-        let ids: Vec<_> = found.iter().map(|entry| entry.subject.clone()).collect();
-        let waves: Vec<Vec<_>> =
-            waves(found).into_iter().map(|wave| wave.into_iter().map(|e| e.subject).collect()).collect();
+        let found = entries(MIXED);
+        let ids: Vec<_> = found.into_iter().map(|entry| entry.subject).collect();
+        let keying = keying();
+        let mut waves = Waves::new(events(MIXED), &keying);
+        assert_eq!(waves.width(), 4);
+        let mut stored: Vec<Vec<_>> = Vec::new();
+        while let Some(wave) = waves.next() {
+            stored.push(wave.map(|entry| entry.subject).collect());
+        }
         let expected: [&[usize]; 2] = [&[0, 1, 3, 4], &[2]];
-        assert_eq!(waves, expected.map(|wave| wave.iter().map(|&i| ids[i].clone()).collect::<Vec<_>>()));
+        assert_eq!(stored, expected.map(|wave| wave.iter().map(|&i| ids[i].clone()).collect::<Vec<_>>()));
     }
+
+    const MIXED: &str = r#""messages":[{"id":"a1","from":"1"},{"id":"b1","from":"2"},
+        {"id":"a2","from":"1"},{"id":"c"},{"id":"d"}]"#;
 }

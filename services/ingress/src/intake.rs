@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::{ConversationKey, Millis, PhoneNumberId, derive::Keying};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runtime::{fields, telemetry::TRACE_ONLY};
@@ -24,7 +24,12 @@ use whatsapp::{
     webhook::{self, Event, ParseError},
 };
 
-use crate::{Webhook, entries, metrics::Metrics, routes::RouteError};
+use crate::{
+    Webhook,
+    entries::{self, Entry, Waves},
+    metrics::Metrics,
+    routes::RouteError,
+};
 
 /// Bodies are accounted for in pieces of this size, so that a semaphore's permits suffice.
 const PIECE_BYTES: usize = 1024;
@@ -86,8 +91,21 @@ impl Intake {
 
     pub(crate) async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, RouteError> {
         let deadline = Instant::now() + self.publish_timeout;
-        let _held = self.hold(headers, deadline).await?;
-        let body = self.read(body).await?;
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = Limited::new(body, self.max_body_bytes);
+        let _held = match self.hold(length, deadline).await {
+            Ok(held) => held,
+            Err(busy @ RouteError::Busy) => {
+                // Most senders see no answer before they have sent everything.
+                let _ =
+                    timeout(self.read_timeout, async { while let Ok(Some(_)) = part(&mut body).await {} })
+                        .await;
+                return Err(busy);
+            }
+            Err(error) => return Err(error),
+        };
+        let body =
+            timeout(self.read_timeout, whole(&mut body, length)).await.unwrap_or(Err(RouteError::TooSlow))?;
         let signature = headers.get(signature::HEADER).map(|value| value.as_bytes());
         self.signatures.verify(signature, &body).map_err(RouteError::Signature)?;
         let events = match webhook::parse(&body, now()) {
@@ -114,25 +132,18 @@ impl Intake {
     }
 
     /// Room in memory for the body.
-    async fn hold(&self, headers: &HeaderMap, deadline: Instant) -> Result<SemaphorePermit<'_>, RouteError> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let bytes: usize = length.unwrap_or(self.max_body_bytes);
+    async fn hold(
+        &self,
+        length: Option<usize>,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, RouteError> {
+        let bytes = length.unwrap_or(self.max_body_bytes);
         if bytes > self.max_body_bytes {
             return Err(RouteError::TooLarge);
         }
         match timeout_at(deadline, self.held.acquire_many(pieces(bytes))).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(RouteError::Busy),
-        }
-    }
-
-    async fn read(&self, body: Body) -> Result<Bytes, RouteError> {
-        let body = Limited::new(body, self.max_body_bytes).collect();
-        match timeout(self.read_timeout, body).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RouteError::TooLarge),
-            Ok(Err(_)) => Err(RouteError::Unreadable),
-            Err(_) => Err(RouteError::TooSlow),
         }
     }
 
@@ -160,28 +171,21 @@ impl Intake {
     }
 
     async fn store_batch(&self, events: Vec<Event>) -> Result<(), RouteError> {
-        let entries = events.into_iter().map(|event| entries::entry(event, &self.keying));
-        let waves = entries::waves(entries);
-        let widest = waves.iter().map(Vec::len).max().unwrap_or_default();
-        let at_once = widest.min(APPENDS_AT_ONCE).min(self.max_appends);
+        let mut waves = Waves::new(events, &self.keying);
+        let at_once = waves.width().clamp(1, APPENDS_AT_ONCE).min(self.max_appends);
         let _permits = self.permits(at_once).await?;
-        for wave in waves {
-            let kinds: Vec<_> = wave.iter().map(|entry| entry.kind).collect();
-            let mut kinds = kinds.into_iter();
-            let facts = wave.into_iter().map(|entry| {
+        while let Some(wave) = waves.next() {
+            let facts = wave.map(|entry| {
                 // One message is one trace: a body's only one has the request's; several get one
                 // each, which says where it came from.
                 let span = tracing::info_span!(
                     target: TRACE_ONLY, parent: None, "receive", { fields::KIND } = entry.kind
                 );
                 span.follows_from(Span::current());
-                bus::Fact { subject: entry.subject, payload: proto::encode(entry.body), span }
+                let Entry { kind, subject, body } = entry;
+                bus::Fact { kind, subject, payload: proto::encode(body), span }
             });
-            let stored = |appended: bus::Appended| {
-                if let Some(kind) = kinds.next() {
-                    self.metrics.stored(kind, !appended.existed);
-                }
-            };
+            let stored = |kind, appended: bus::Appended| self.metrics.stored(kind, !appended.existed);
             self.log.append_facts(facts, at_once, stored).await.map_err(RouteError::NotStored)?;
         }
         Ok(())
@@ -204,6 +208,36 @@ impl Intake {
             tokio::time::sleep(PROBE_EVERY).await;
         }
     }
+}
+
+/// A body in one piece. Large ones come in parts: each is let go as soon as it is copied.
+async fn whole(body: &mut Limited<Body>, length: Option<usize>) -> Result<Bytes, RouteError> {
+    let Some(first) = part(body).await? else { return Ok(Bytes::new()) };
+    let Some(second) = part(body).await? else { return Ok(first) };
+    let mut whole = BytesMut::with_capacity(length.unwrap_or_default().max(first.len() + second.len()));
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&second);
+    drop((first, second));
+    while let Some(next) = part(body).await? {
+        whole.extend_from_slice(&next);
+    }
+    Ok(whole.freeze())
+}
+
+async fn part(body: &mut Limited<Body>) -> Result<Option<Bytes>, RouteError> {
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Err(error) if error.is::<LengthLimitError>() => return Err(RouteError::TooLarge),
+            Err(_) => return Err(RouteError::Unreadable),
+        }
+    }
+    Ok(None)
 }
 
 fn pieces(bytes: usize) -> u32 {

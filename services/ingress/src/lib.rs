@@ -7,11 +7,11 @@ pub mod entries;
 mod intake;
 mod metrics;
 mod routes;
+mod serve;
 
-use std::{future::IntoFuture as _, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 pub use config::{Config, Webhook};
 use intake::Intake;
 pub use routes::router;
@@ -30,20 +30,13 @@ pub async fn run(
     let log_reachable = health.condition("log");
     let intake = Arc::new(Intake::new(&config, log)?);
     let app = router(Arc::clone(&intake)).merge(health.router());
-    // Answers are one small write: waiting for more to send only delays them.
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(error = runtime::error_chain(&error), "TCP_NODELAY not set");
-        }
-    });
-    let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tracing::info!(%address, "receiving webhooks");
     let grace_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.shutdown_grace).await;
     };
     tokio::select! {
-        served = serve.into_future() => served.context("serve webhooks"),
+        () = serve::serve(listener, app, &shutdown) => Ok(()),
         () = intake.watch_log(&log_reachable) => Ok(()),
         () = grace_over => {
             tracing::warn!("requests were still being answered when the grace period ended");
