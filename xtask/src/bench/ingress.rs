@@ -20,10 +20,10 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Messages per measurement at the highest rate.
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = 20_000)]
     messages: usize,
     /// How often each measurement is taken, the servers in turns.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Seconds of steady load, at 1,000 messages a second.
     #[arg(long, default_value_t = 15)]
@@ -46,7 +46,8 @@ struct Report {
     bare: Figures,
     minimal: Figures,
     ingress: Figures,
-    /// CPU per message of ingress against the minimal handler's, single messages.
+    /// CPU per message of ingress against the minimal handler's, single messages; the middle of
+    /// the rounds.
     ratio_to_minimal: f64,
     /// The same in batches of 20.
     ratio_to_minimal_batches: f64,
@@ -252,10 +253,12 @@ async fn measure(args: &Args) -> Result<Report> {
     }
     let (mut single, mut batches) = ([const { vec![] }; 3], [const { vec![] }; 3]);
     for round in 1..=args.rounds.max(1) {
-        for (index, bench) in benches.iter_mut().enumerate() {
-            progress(args, &format!("round {round} of {}: {:?}", args.rounds, bench.variant));
-            single[index].push(bench.closed_loop(args.messages, 1).await?.0);
-            batches[index].push(bench.closed_loop(args.messages, 20).await?.0);
+        progress(args, &format!("round {round} of {}", args.rounds));
+        // The same load one server after the other: a ratio is of neighbours in time.
+        for (batch, results) in [(1, &mut single), (20, &mut batches)] {
+            for (bench, results) in benches.iter_mut().zip(results) {
+                results.push(bench.closed_loop(args.messages, batch).await?.0);
+            }
         }
     }
     let [bare, minimal, ingress] =
@@ -278,13 +281,12 @@ async fn measure(args: &Args) -> Result<Report> {
     let steady = ingress.steady(args.steady_seconds.max(1)).await?;
     progress(args, "batches of 1,000");
     let thousands = ingress.thousands().await?;
-    let ratio = |ours: &Measurement, least: &Measurement| ours.cpu_us / least.cpu_us;
     Ok(Report {
         cpus: std::thread::available_parallelism()?.get(),
         connections: load::CONNECTIONS,
         messages_per_measurement: args.messages,
-        ratio_to_minimal: ratio(&ingress_figures.single, &minimal_figures.single),
-        ratio_to_minimal_batches: ratio(&ingress_figures.batch_of_20, &minimal_figures.batch_of_20),
+        ratio_to_minimal: ratio(&single[2], &single[1]),
+        ratio_to_minimal_batches: ratio(&batches[2], &batches[1]),
         bare: bare_figures,
         minimal: minimal_figures,
         ingress: ingress_figures,
@@ -293,13 +295,21 @@ async fn measure(args: &Args) -> Result<Report> {
     })
 }
 
+/// CPU per message, of each round, the middle one: what else the machine does in a round it does
+/// to both.
+fn ratio(ours: &[Measurement], least: &[Measurement]) -> f64 {
+    middle(ours.iter().zip(least).map(|(ours, least)| ours.cpu_us / least.cpu_us))
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// Value by value, over the rounds.
 fn median(rounds: &[Measurement]) -> Measurement {
-    let of = |value: fn(&Measurement) -> f64| {
-        let mut values: Vec<_> = rounds.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
+    let of = |value: fn(&Measurement) -> f64| middle(rounds.iter().map(value));
     Measurement {
         messages_per_second: of(|m| m.messages_per_second),
         p50_ms: of(|m| m.p50_ms),
