@@ -12,18 +12,21 @@ mod errors;
 mod files;
 mod form;
 mod happenings;
+mod inbound;
 mod interactive;
 mod levers;
 mod limits;
 mod manage;
 mod media;
 mod nodes;
+mod recipient;
 mod send;
 mod setup;
 mod state;
 mod statuses;
 mod templates;
 mod threads;
+mod webhooks;
 pub mod wire;
 
 use std::{
