@@ -36,14 +36,22 @@ pub enum Error {
     NotRsa,
     #[error("jwt_private_key is too short: Salesforce wants RSA keys of 2048 bits or more")]
     TooShort,
+    #[error("jwt_private_key is too long: RSA keys have 8192 bits at most here")]
+    TooLong,
     #[error("jwt_private_key is damaged: its parts do not make up an RSA key")]
     Damaged,
+    #[error("jwt_private_key is cut off: its -----END line is missing")]
+    CutOff,
     #[error("jwt_public_key is neither a PEM public key nor a PEM certificate")]
     PublicNotPem,
+    #[error("jwt_public_key is not an RSA key")]
+    PublicNotRsa,
     #[error("jwt_public_key does not belong to jwt_private_key")]
     Mismatch,
     #[error("auth_key_id is empty: it is the kid of the key registered in Salesforce")]
     NoKeyId,
+    #[error("auth_key_id is there twice: every key has one of its own")]
+    KeyIdTwice,
     #[error("issuer is empty: it is the issuer of the keyset in Salesforce")]
     NoIssuer,
     #[error("a subject must be 1 to 128 visible ASCII characters without a slash")]
@@ -120,9 +128,12 @@ impl Signer {
     }
 }
 
-fn private_key(pem: &str) -> Result<RsaKeyPair, Error> {
+pub(crate) fn private_key(pem: &str) -> Result<RsaKeyPair, Error> {
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(Error::Encrypted);
+    }
+    if pem.contains("-----BEGIN ") && !pem.contains("-----END ") {
+        return Err(Error::CutOff);
     }
     let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
         let other = <(SectionKind, Vec<u8>)>::from_pem_slice(pem.as_bytes()).is_ok();
@@ -150,7 +161,7 @@ fn private_key(pem: &str) -> Result<RsaKeyPair, Error> {
 
 /// A public key, in any of its encodings, and a certificate all contain the `RSAPublicKey`
 /// structure (modulus and exponent) byte for byte; nothing else of its length can.
-fn belongs(pem: &str, rsa_public_key: &[u8]) -> Result<(), Error> {
+pub(crate) fn belongs(pem: &str, rsa_public_key: &[u8]) -> Result<(), Error> {
     let (kind, der) =
         <(SectionKind, Vec<u8>)>::from_pem_slice(pem.as_bytes()).map_err(|_| Error::PublicNotPem)?;
     if !matches!(kind, SectionKind::PublicKey | SectionKind::Certificate) {
@@ -160,7 +171,7 @@ fn belongs(pem: &str, rsa_public_key: &[u8]) -> Result<(), Error> {
 }
 
 fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    hay.windows(needle.len()).any(|window| window == needle)
+    needle.is_empty() || hay.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -278,6 +289,7 @@ mod tests {
             (String::new(), Error::NotPem),
             ("c2VjcmV0".into(), Error::NotPem),
             (private().replace('\n', "\\n"), Error::NotPem),
+            (private()[..900].to_owned(), Error::CutOff),
             (pem("ENCRYPTED PRIVATE KEY", b"\x30\x00"), Error::Encrypted),
             (public(&KEY), Error::NotPrivate),
             (pem("PRIVATE KEY", ec.as_ref()), Error::NotRsa),

@@ -6,12 +6,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use domain::{ContactId, IntegrationId, Millis, PhoneNumberId, settings::Settings};
-use salesforce::{AccessToken, Client, ConfigError, Error};
+use salesforce::{AccessToken, AttachmentLimits, Client, ConfigError, Error};
 use store::{Store, StoredToken, Taken};
 
 use runtime::now;
@@ -28,6 +28,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub struct Org {
     pub id: IntegrationId,
     pub client: Client,
+    /// As the last token told: they are the org's, and not kept with a token.
+    attachments: Mutex<AttachmentLimits>,
+}
+
+impl Org {
+    fn limits(&self) -> MutexGuard<'_, AttachmentLimits> {
+        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A token and when to replace it.
@@ -70,7 +78,7 @@ impl Tokens {
         let mut orgs: HashMap<IntegrationId, Arc<Org>> = HashMap::new();
         for integration in &settings.integrations {
             let client = Client::new(integration, options)?;
-            let org = Org { id: integration.id.clone(), client };
+            let org = Org { id: integration.id.clone(), client, attachments: Mutex::default() };
             orgs.insert(integration.id.clone(), Arc::new(org));
         }
         let by_number = settings.channels.iter().filter_map(|channel| {
@@ -144,8 +152,8 @@ impl Access {
             last_event_id: stored.last_event_id,
             expires_at: stored.expires_at,
             subject: String::new(),
-            // Not kept with it: an org that takes less says so when it is tried.
-            attachments: salesforce::AttachmentLimits::default(),
+            // Until a token told: an org that takes less says so when it is tried.
+            attachments: *self.org.limits(),
         };
         // What is almost over is not worth a connection.
         (stored.expires_at - now() > millis(MARGIN)).then_some(Held { token, renew_at })
@@ -155,6 +163,7 @@ impl Access {
         self.wait_for_budget().await;
         let at = now();
         let token = self.org.client.authenticate(&self.contact.to_string(), at).await?;
+        *self.org.limits() = token.attachments;
         let stored = StoredToken {
             token: token.token.clone(),
             last_event_id: token.last_event_id.clone(),

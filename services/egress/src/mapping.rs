@@ -24,14 +24,10 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
     };
     let participant = |name: &Option<String>| Participant { name: name.clone().unwrap_or_default() };
     let what = match &happened.what {
-        Happening::RepMessage { text: words, name, attachments: _, bodies } => {
-            What::RepWrote(said(words, name, bodies))
-        }
-        Happening::BotMessage { text: words, name, attachments: _, bodies } => {
-            What::BotWrote(said(words, name, bodies))
-        }
+        Happening::RepMessage { text: words, name, bodies, .. } => What::RepWrote(said(words, name, bodies)),
+        Happening::BotMessage { text: words, name, bodies, .. } => What::BotWrote(said(words, name, bodies)),
         // An automation in Salesforce: the customer is to see it, and no person said it.
-        Happening::SystemMessage { text: words } => What::BotWrote(text(words, &None)),
+        Happening::SystemMessage { text: words, .. } => What::BotWrote(text(words, &None)),
         Happening::RepJoined { name } => What::RepJoined(participant(name)),
         Happening::RepLeft { name } => What::RepLeft(participant(name)),
         Happening::SessionStatus { status, session_id, ended_by: _ } => What::SessionStatus(SessionStatus {
@@ -46,8 +42,10 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
         }
         Happening::TypingStarted => What::RepTyping(RepTyping {}),
         Happening::Routed { .. } => What::Other(Other { event: "RoutingResult".to_owned() }),
+        Happening::Work { .. } => What::Other(Other { event: "RoutingWorkResult".to_owned() }),
+        Happening::DeliveryFailed { .. } => What::Other(Other { event: "MessageDeliveryFailed".to_owned() }),
         Happening::Closed => What::Closed(Closed {}),
-        // A token of an answer that comes whole later; our own typing, echoed.
+        // A token of an answer that comes whole later; our own typing and receipts, echoed.
         Happening::Other { event } if FLEETING.contains(&event.as_str()) => return None,
         Happening::Other { event } => What::Other(Other { event: event.clone() }),
         Happening::EndUserEcho { .. }
@@ -64,8 +62,14 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
 }
 
 /// Entry types that come often and mean nothing a moment later.
-const FLEETING: [&str; 4] =
-    ["StreamingToken", "ProgressIndicator", "TypingStartedIndicator", "TypingStoppedIndicator"];
+const FLEETING: [&str; 6] = [
+    "StreamingToken",
+    "ProgressIndicator",
+    "TypingStartedIndicator",
+    "TypingStoppedIndicator",
+    "DeliveryAcknowledgement",
+    "ReadAcknowledgement",
+];
 
 /// The fact's id: the entry's identifier, and the part where one entry tells several things.
 pub(crate) fn id(happened: &Happened) -> String {
@@ -89,6 +93,8 @@ mod tests {
 
     fn word(what: &What) -> &'static str {
         match what {
+            What::RepTyping(_) => "rep is typing",
+            What::Queued(_) => "in the queue",
             What::RepWrote(_) => "rep wrote",
             What::BotWrote(_) => "bot wrote",
             What::RepJoined(_) => "joined",
@@ -114,8 +120,8 @@ mod tests {
             ("CONVERSATION_ROUTING_RESULT-initial-failed", Some("routing failed")),
             ("CONVERSATION_ROUTING_RESULT-initial-ok", Some("other")),
             ("CONVERSATION_CLOSE_CONVERSATION", Some("closed")),
-            ("CONVERSATION_QUEUE_POSITION", None),
-            ("CONVERSATION_TYPING_STARTED_INDICATOR-agent", None),
+            ("CONVERSATION_QUEUE_POSITION", Some("in the queue")),
+            ("CONVERSATION_TYPING_STARTED_INDICATOR-agent", Some("rep is typing")),
             ("CONVERSATION_READ_ACKNOWLEDGEMENT", None),
             ("CONVERSATION_DELIVERY_ACKNOWLEDGEMENT", None),
             ("CONVERSATION_STREAMING_TOKEN", None),

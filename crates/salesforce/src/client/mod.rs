@@ -3,6 +3,7 @@
 mod entries;
 mod files;
 mod receipts;
+mod typing;
 mod wire;
 
 use std::{
@@ -165,13 +166,21 @@ pub enum Ended {
 
 impl Client {
     pub fn new(integration: &Integration, options: Options) -> Result<Self, ConfigError> {
+        Self::with_signer(integration, Signer::from_settings(integration)?, options)
+    }
+
+    /// With other keys than the settings': [`crate::keys::KeyRing::signer`], while keys are changed.
+    pub fn with_signer(
+        integration: &Integration,
+        signer: Signer,
+        options: Options,
+    ) -> Result<Self, ConfigError> {
         let base = integration.messaging_url()?;
         let loopback = is_loopback(&base);
         let plain = matches!(base.path(), "" | "/") && base.query().is_none() && base.username().is_empty();
         if !plain || !(base.scheme() == "https" || base.scheme() == "http" && loopback) {
             return Err(ConfigError::Host);
         }
-        let signer = Signer::from_settings(integration)?;
         let tls = tls().map_err(ConfigError::Tls)?;
         let mut http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -442,7 +451,7 @@ fn expiry(token: &str) -> Option<Millis> {
     exp.checked_mul(1000)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
@@ -452,7 +461,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// One configuration for all clients: session tickets make storms of reconnects cheaper.
-fn tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+pub(crate) fn tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
 
     static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();

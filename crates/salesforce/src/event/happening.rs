@@ -6,8 +6,9 @@ use super::{
     ConversationEntry, Role, bodies,
     payload::{
         Acknowledgement, Attachment, FailureType, Message, Operation, Payload, RoutingType, SessionStatus,
+        WorkType,
     },
-    text,
+    rich::Rich,
 };
 
 /// Something that happened in a Salesforce conversation.
@@ -33,6 +34,8 @@ pub enum Happening {
         text: String,
         name: Option<String>,
         attachments: Vec<Attachment>,
+        /// All of it, in types; `text` is its [`Rich::plain_text`].
+        rich: Rich,
         /// The same, as the customer gets it.
         #[cfg_attr(test, serde(skip))]
         bodies: Vec<Outgoing>,
@@ -42,17 +45,25 @@ pub enum Happening {
         text: String,
         name: Option<String>,
         attachments: Vec<Attachment>,
+        rich: Rich,
         #[cfg_attr(test, serde(skip))]
         bodies: Vec<Outgoing>,
     },
-    /// From an automation: auto-responses, consent texts.
+    /// From an automation: auto-responses, consent texts, surveys.
     SystemMessage {
         text: String,
+        /// Salesforce's `messageReason`: it answers by itself, or asks for consent.
+        reason: Option<MessageReason>,
+        rich: Rich,
+        #[cfg_attr(test, serde(skip))]
+        bodies: Vec<Outgoing>,
     },
     /// Our own message: it is in the thread. A text that begins or ends with a URL comes back as
     /// several (§4): any one counts.
     EndUserEcho {
         message_id: EntryId,
+        /// Files of ours that Salesforce accepted and did not keep all the same (§5.2).
+        failed: Vec<Attachment>,
     },
     RepJoined {
         name: Option<String>,
@@ -72,11 +83,19 @@ pub enum Happening {
         /// Only where the org has it switched on; a hint.
         estimated_wait_seconds: Option<u32>,
     },
+    /// Nobody is coming. With [`RoutingType::Transfer`] or `Conference` that is the rep's attempt only,
+    /// and the rep is still there.
     RoutingFailed {
         kind: RoutingType,
         failure: FailureType,
         /// Salesforce's words, for people.
         reason: String,
+    },
+    /// What became of the work item at a rep: offered, accepted, declined, transferred …
+    Work {
+        kind: WorkType,
+        /// One offer to one rep, where it is told.
+        work_id: Option<String>,
     },
     QueuePosition {
         position: u32,
@@ -91,6 +110,12 @@ pub enum Happening {
     Read {
         entry: EntryId,
     },
+    /// A message did not reach its recipient. Not proven to reach custom clients.
+    DeliveryFailed {
+        entry: Option<EntryId>,
+        /// Salesforce's code.
+        code: Option<String>,
+    },
     /// The end user's side closed the conversation for ever.
     Closed,
     /// For the timeline only; `event` is the `entryType`.
@@ -99,14 +124,23 @@ pub enum Happening {
     },
 }
 
+/// Why Salesforce sent a message by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub enum MessageReason {
+    AutomatedResponse,
+    Consent,
+    Other,
+}
+
 /// Texts and names never print.
 impl std::fmt::Debug for Happening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::RepMessage { text, .. } => write!(f, "RepMessage({} bytes)", text.len()),
             Self::BotMessage { text, .. } => write!(f, "BotMessage({} bytes)", text.len()),
-            Self::SystemMessage { text } => write!(f, "SystemMessage({} bytes)", text.len()),
-            Self::EndUserEcho { message_id } => write!(f, "EndUserEcho({message_id:?})"),
+            Self::SystemMessage { text, .. } => write!(f, "SystemMessage({} bytes)", text.len()),
+            Self::EndUserEcho { message_id, .. } => write!(f, "EndUserEcho({message_id:?})"),
             Self::RepJoined { .. } => f.write_str("RepJoined"),
             Self::RepLeft { .. } => f.write_str("RepLeft"),
             Self::SessionStatus { status, .. } => write!(f, "SessionStatus({status:?})"),
@@ -114,6 +148,8 @@ impl std::fmt::Debug for Happening {
                 write!(f, "Routed({kind:?}, {estimated_wait_seconds:?})")
             }
             Self::RoutingFailed { kind, failure, .. } => write!(f, "RoutingFailed({kind:?}, {failure:?})"),
+            Self::Work { kind, .. } => write!(f, "Work({kind:?})"),
+            Self::DeliveryFailed { entry, .. } => write!(f, "DeliveryFailed({entry:?})"),
             Self::QueuePosition { position } => write!(f, "QueuePosition({position})"),
             Self::TypingStarted => f.write_str("TypingStarted"),
             Self::TypingStopped => f.write_str("TypingStopped"),
@@ -191,17 +227,29 @@ fn happenings(entry: &ConversationEntry) -> Vec<Happening> {
         // Our own indicators are echoed, too.
         Payload::TypingStartedIndicator(_) if entry.sender.role != Role::EndUser => Happening::TypingStarted,
         Payload::TypingStoppedIndicator(_) if entry.sender.role != Role::EndUser => Happening::TypingStopped,
-        Payload::DeliveryAcknowledgement(ack) => Happening::Delivered { entry: acknowledged(ack) },
-        Payload::ReadAcknowledgement(ack) => Happening::Read { entry: acknowledged(ack) },
+        // And so may be our own receipts.
+        Payload::DeliveryAcknowledgement(ack) if entry.sender.role != Role::EndUser => {
+            Happening::Delivered { entry: acknowledged(ack) }
+        }
+        Payload::ReadAcknowledgement(ack) if entry.sender.role != Role::EndUser => {
+            Happening::Read { entry: acknowledged(ack) }
+        }
+        Payload::RoutingWorkResult(result) => {
+            Happening::Work { kind: result.work_type, work_id: result.work_id.clone() }
+        }
+        Payload::MessageDeliveryFailed(failed) => Happening::DeliveryFailed {
+            entry: failed.failed_conversation_entry_identifier.clone().map(EntryId::new),
+            code: failed.error_code.clone(),
+        },
         Payload::CloseConversation => Happening::Closed,
         Payload::TypingStartedIndicator(_)
         | Payload::TypingStoppedIndicator(_)
-        | Payload::RoutingWorkResult(_)
+        | Payload::DeliveryAcknowledgement(_)
+        | Payload::ReadAcknowledgement(_)
         | Payload::ProgressIndicator(_)
         | Payload::StreamingToken(_)
         | Payload::EndUserConsentUpdated(_)
         | Payload::MessageUpdated(_)
-        | Payload::MessageDeliveryFailed(_)
         | Payload::ClientAction
         | Payload::ClientMenu
         | Payload::Unknown
@@ -212,23 +260,34 @@ fn happenings(entry: &ConversationEntry) -> Vec<Happening> {
 
 fn said(entry: &ConversationEntry, message: Option<&Message>) -> Happening {
     let content = message.map(|message| &message.abstract_message);
-    let text = content.map_or_else(|| "[message]".to_owned(), text::of);
+    let rich =
+        content.map_or_else(|| Rich::Other { format: "message".to_owned(), words: Vec::new() }, Rich::of);
+    let text = rich.plain_text();
     let attachments = content.map(|content| content.static_content.attachments.clone()).unwrap_or_default();
-    let bodies = content.map_or_else(|| vec![Outgoing::Text(text.clone())], bodies::of);
     let name = entry.sender_display_name.clone();
-    let automated = message.is_some_and(|message| message.message_reason.is_some());
+    let reason = message.and_then(|message| message.message_reason.as_deref()).map(|reason| match reason {
+        "AutomatedResponse" => MessageReason::AutomatedResponse,
+        "Consent" => MessageReason::Consent,
+        _ => MessageReason::Other,
+    });
     match entry.sender.role {
         Role::EndUser => Happening::EndUserEcho {
             message_id: content
                 .and_then(|content| content.id.clone())
                 .map_or_else(|| entry.identifier.clone(), EntryId::new),
+            failed: attachments.into_iter().filter(Attachment::failed).collect(),
         },
-        Role::Agent | Role::Supervisor if !automated => {
-            Happening::RepMessage { text, name, attachments, bodies }
+        Role::Agent | Role::Supervisor if reason.is_none() => {
+            let bodies = bodies::of(&rich);
+            Happening::RepMessage { text, name, attachments, rich, bodies }
         }
-        Role::Chatbot => Happening::BotMessage { text, name, attachments, bodies },
+        Role::Chatbot => {
+            let bodies = bodies::of(&rich);
+            Happening::BotMessage { text, name, attachments, rich, bodies }
+        }
         Role::Agent | Role::Supervisor | Role::System | Role::Router | Role::Unknown => {
-            Happening::SystemMessage { text }
+            let bodies = bodies::of(&rich);
+            Happening::SystemMessage { text, reason, rich, bodies }
         }
     }
 }

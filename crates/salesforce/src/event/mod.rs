@@ -4,7 +4,7 @@
 mod bodies;
 mod happening;
 mod payload;
-mod text;
+mod rich;
 
 use domain::{EntryId, Millis, ThreadId};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -12,8 +12,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::{
-    happening::{Happened, Happening, read},
+    happening::{Happened, Happening, MessageReason, read},
     payload::*,
+    rich::{Action, Card, Carousel, ChoiceOption, Choices, ChoicesKind, Form, Link, Rich, WebView},
 };
 
 /// The JSON of a frame's `data`. Frames of other kinds (`ping`) have none of this.

@@ -79,7 +79,7 @@ pub struct Message {
 }
 
 /// The content parts stay JSON: their kinds are many, and all that is done with most of them is
-/// to put them into words (`text.rs`).
+/// to put them into words (`rich.rs`).
 #[derive(Clone, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AbstractMessage {
@@ -126,6 +126,36 @@ pub struct Content {
     pub selected_options: Vec<SelectedOption>,
     pub form_title: Value,
     pub message: Value,
+    #[serde(deserialize_with = "lenient")]
+    pub sections: Vec<Section>,
+    #[serde(deserialize_with = "lenient")]
+    pub image: Option<Asset>,
+    #[serde(deserialize_with = "lenient")]
+    pub images: Vec<Asset>,
+}
+
+/// Of a form. Only `SingleInputSection` has been seen.
+#[derive(Clone, Deserialize, Default)]
+#[serde(default)]
+pub struct Section {
+    #[serde(deserialize_with = "lenient")]
+    pub input: Option<Input>,
+}
+
+#[derive(Clone, Deserialize, Default)]
+#[serde(default)]
+pub struct Input {
+    pub label: Value,
+}
+
+/// A picture.
+#[derive(Clone, Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Asset {
+    #[serde(deserialize_with = "lenient")]
+    pub id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub asset_url: Option<String>,
 }
 
 /// An option, a link, or a carousel's card with its own options and links.
@@ -164,6 +194,13 @@ pub struct Attachment {
     pub attachment_upload_result: Option<UploadResult>,
 }
 
+impl Attachment {
+    /// It was not kept, and has no bytes to fetch.
+    pub fn failed(&self) -> bool {
+        self.attachment_upload_result.as_ref().is_some_and(|result| result.error_type.is_some())
+    }
+}
+
 impl std::fmt::Debug for Attachment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attachment").field("mime_type", &self.mime_type).finish_non_exhaustive()
@@ -178,6 +215,8 @@ pub struct UploadResult {
     /// `CompletedAttachmentUploadResult`, `PendingAttachmentUploadResult`,
     /// `ErrorAttachmentUploadResult`.
     pub result_type: String,
+    /// `StorageLimitExceeded`, `AttachmentTooLarge`, `AttachmentNotFound`,
+    /// `AttachmentUploadNotEnabled`, `AttachmentUploadNotAllowed`, `InternalServerError`.
     #[serde(default)]
     pub error_type: Option<String>,
 }
@@ -275,6 +314,7 @@ pub struct RoutingWorkResult {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub enum WorkType {
     Assigned,
     Accepted,

@@ -79,6 +79,7 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    pub(crate) raw: bytes::Bytes,
 }
 
 pub(crate) struct Prepared {
@@ -152,6 +153,7 @@ async fn answer(State(stub): State<Arc<Stub>>, request: Request) -> Response {
         target: head.uri.to_string(),
         headers: head.headers.clone(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        raw: body.clone(),
     };
     stub.seen.lock().unwrap().push(seen.clone());
     if let Some(prepared) = stub.prepared.lock().unwrap().pop_front() {
