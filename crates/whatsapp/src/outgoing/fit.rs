@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use domain::message::{
-    Attachment, Buttons, Header, LinkButton, List, MediaKind, Outgoing, Section, Tap, Template, split_text,
+    Attachment, Buttons, Header, LinkButton, List, MediaKind, Outgoing, Section, Tap, Template,
+    TemplateButton, split_text,
 };
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -39,7 +40,10 @@ pub fn fit(body: &Outgoing) -> Vec<Outgoing> {
             cards.chunks(CARDS).map(|cards| Outgoing::Contacts(cards.to_vec())).collect()
         }
         Outgoing::Buttons(wanted) => buttons(wanted),
-        Outgoing::List(wanted) => list(wanted).unwrap_or_else(|| texts(&body.as_text())),
+        Outgoing::List(wanted) => list(wanted).unwrap_or_else(|| {
+            let rows = wanted.sections.iter().flat_map(|section| &section.rows);
+            numbered(wanted.header.as_deref(), &wanted.body, rows, wanted.footer.as_deref())
+        }),
         Outgoing::Link(wanted) => link(wanted).unwrap_or_else(|| texts(&body.as_text())),
         Outgoing::Template(template) => vec![Outgoing::Template(cleaned(template))],
         Outgoing::Location(_) | Outgoing::Reaction { .. } => vec![body.clone()],
@@ -50,15 +54,36 @@ fn texts(text: &str) -> Vec<Outgoing> {
     split_text(text, MAX_TEXT_CHARS).into_iter().map(Outgoing::Text).collect()
 }
 
-fn with_caption(attachment: &Attachment) -> Vec<Outgoing> {
+/// Where nothing can be tapped on.
+fn numbered<'a>(
+    header: Option<&str>,
+    body: &str,
+    options: impl IntoIterator<Item = &'a Tap>,
+    footer: Option<&str>,
+) -> Vec<Outgoing> {
+    let mut lines: Vec<String> = [header, Some(body)].into_iter().flatten().map(str::to_owned).collect();
+    lines.extend((1..).zip(options).map(|(number, tap)| match &tap.description {
+        Some(description) => format!("{number}. {}: {description}", tap.title),
+        None => format!("{number}. {}", tap.title),
+    }));
+    lines.extend(footer.map(str::to_owned));
+    lines.retain(|line| !line.trim().is_empty());
+    texts(&lines.join("\n"))
+}
+
+/// Whether it may have a caption, and stand above buttons.
+fn takes_caption(attachment: &Attachment) -> bool {
     // How large it is does not matter here: a document takes a caption too.
     let kind = kind_for(&attachment.mime, 1, attachment.kind).unwrap_or(MediaKind::Document);
-    let captioned = match kind {
+    match kind {
         MediaKind::Image | MediaKind::Video | MediaKind::Document => true,
         MediaKind::Audio | MediaKind::Voice | MediaKind::Sticker => false,
-    };
+    }
+}
+
+fn with_caption(attachment: &Attachment) -> Vec<Outgoing> {
     match &attachment.caption {
-        Some(caption) if !captioned || caption.chars().count() > CAPTION => {
+        Some(caption) if !takes_caption(attachment) || caption.chars().count() > CAPTION => {
             let bare = Outgoing::Attachment(Attachment { caption: None, ..attachment.clone() });
             std::iter::once(bare).chain(texts(caption)).collect()
         }
@@ -69,29 +94,41 @@ fn with_caption(attachment: &Attachment) -> Vec<Outgoing> {
 fn buttons(wanted: &Buttons) -> Vec<Outgoing> {
     let Buttons { header, body, footer, options } = wanted;
     let short = options.iter().all(|tap| tap.title.chars().count() <= BUTTON_TITLE);
-    if short && (1..=BUTTONS).contains(&options.len()) && are_good(options.iter(), BUTTON_ID) {
-        let (mut messages, body) = apart(body);
-        messages.push(Outgoing::Buttons(Buttons {
-            header: header.as_ref().map(|header| match header {
-                Header::Text(text) => Header::Text(cut(text, HEADER)),
-                Header::Attachment(attachment) => Header::Attachment(attachment.clone()),
-            }),
-            body,
-            footer: footer.as_deref().map(|text| cut(text, FOOTER)),
-            options: options.clone(),
-        }));
-        return messages;
-    }
-    // More, or longer ones, as a list; a picture at the top goes before it.
-    let (first, header) = match header {
-        Some(Header::Attachment(attachment)) => (with_caption(attachment), None),
-        Some(Header::Text(text)) => (Vec::new(), Some(text.clone())),
+    let as_buttons = short && (1..=BUTTONS).contains(&options.len()) && are_good(options.iter(), BUTTON_ID);
+    // A file that cannot stand at the top, or has words of its own, goes before.
+    let (mut first, header) = match header {
+        Some(Header::Attachment(attachment))
+            if !as_buttons || !takes_caption(attachment) || attachment.caption.is_some() =>
+        {
+            (with_caption(attachment), None)
+        }
+        Some(header) => (Vec::new(), Some(header.clone())),
         None => (Vec::new(), None),
     };
+    let footer = footer.as_deref().filter(|text| !text.trim().is_empty());
+    if as_buttons {
+        let (words, body) = apart(body);
+        first.extend(words);
+        let header = header.and_then(|header| match header {
+            Header::Text(text) => (!text.trim().is_empty()).then(|| Header::Text(cut(&text, HEADER))),
+            Header::Attachment(attachment) => Some(Header::Attachment(attachment)),
+        });
+        let footer = footer.map(|text| cut(text, FOOTER));
+        first.push(Outgoing::Buttons(Buttons { header, body, footer, options: options.clone() }));
+        return first;
+    }
+    // More, or longer ones, as a list.
+    let header = header.and_then(|header| match header {
+        Header::Text(text) => Some(text),
+        Header::Attachment(_) => None,
+    });
     let sections = vec![Section { title: None, rows: options.clone() }];
-    let as_list = List { header, body: body.clone(), footer: footer.clone(), button: OPENS.into(), sections };
-    let rest = list(&as_list).unwrap_or_else(|| texts(&Outgoing::Buttons(wanted.clone()).as_text()));
-    first.into_iter().chain(rest).collect()
+    let footer = footer.map(str::to_owned);
+    let as_list = List { header, body: body.clone(), footer, button: OPENS.into(), sections };
+    let rest = list(&as_list)
+        .unwrap_or_else(|| numbered(as_list.header.as_deref(), body, options, as_list.footer.as_deref()));
+    first.extend(rest);
+    first
 }
 
 /// `None`: no list can carry it.
@@ -111,9 +148,9 @@ fn list(wanted: &List) -> Option<Vec<Outgoing>> {
     });
     let (mut messages, body) = apart(&wanted.body);
     messages.push(Outgoing::List(List {
-        header: wanted.header.as_deref().map(|text| cut(text, HEADER)),
+        header: wanted.header.as_deref().filter(|text| !text.trim().is_empty()).map(|text| cut(text, HEADER)),
         body,
-        footer: wanted.footer.as_deref().map(|text| cut(text, FOOTER)),
+        footer: wanted.footer.as_deref().filter(|text| !text.trim().is_empty()).map(|text| cut(text, FOOTER)),
         button: if wanted.button.trim().is_empty() {
             OPENS.into()
         } else {
@@ -201,6 +238,15 @@ fn cleaned(template: &Template) -> Template {
     for parameter in &mut template.body {
         parameter.text = clean(&parameter.text);
     }
+    if let Some(Header::Text(text)) = &mut template.header {
+        *text = clean(text);
+    }
+    for button in &mut template.buttons {
+        match button {
+            TemplateButton::Url { text, .. } => *text = clean(text),
+            TemplateButton::QuickReply { .. } => {}
+        }
+    }
     template
 }
 
@@ -260,6 +306,35 @@ mod tests {
         assert_eq!(kinds(&attachment("image/jpeg", "look")), ["Attachment"]);
         assert_eq!(kinds(&attachment("image/jpeg", &"x".repeat(1_025))), ["Attachment", "Text"]);
         assert_eq!(kinds(&attachment("audio/mpeg", "listen")), ["Attachment", "Text"]);
+    }
+
+    #[test]
+    fn what_nothing_can_be_tapped_on_is_numbered() {
+        let mut options = vec![tap("1", "Yes"), tap("1", "No")];
+        options[1].description = Some("not today".into());
+        let Outgoing::Buttons(mut buttons) = with(options, "Which?") else { panic!() };
+        buttons.header = Some(Header::Text("Order".into()));
+        buttons.footer = Some(" ".into());
+        let [Outgoing::Text(text)] = &fit(&Outgoing::Buttons(buttons))[..] else { panic!() };
+        assert_eq!(text, "Order\nWhich?\n1. Yes\n2. No: not today");
+    }
+
+    #[test]
+    fn a_file_stands_above_buttons_where_it_can() {
+        let on_top = |mime: &str, caption: Option<&str>| {
+            let Outgoing::Buttons(mut buttons) = with(vec![tap("1", "Yes")], "Which?") else { panic!() };
+            buttons.header = Some(Header::Attachment(Attachment {
+                file: File::Stored { object: "o".into() },
+                kind: None,
+                name: "a".into(),
+                mime: mime.into(),
+                caption: caption.map(Into::into),
+            }));
+            kinds(&Outgoing::Buttons(buttons))
+        };
+        assert_eq!(on_top("image/png", None), ["Buttons"]);
+        assert_eq!(on_top("image/png", Some("words")), ["Attachment", "Buttons"]);
+        assert_eq!(on_top("audio/mpeg", Some("words")), ["Attachment", "Text", "Buttons"]);
     }
 
     #[test]

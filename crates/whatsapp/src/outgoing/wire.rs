@@ -151,11 +151,13 @@ fn interactive(kind: &str, header: Option<Value>, body: &str, footer: Option<&st
 
 fn card(card: &ContactCard) -> Value {
     let name = card.name.as_str();
-    let mut value = json!({
-        "name": { "formatted_name": name, "first_name": name },
-        "phones": card.phones.iter().map(|phone| json!({ "phone": phone })).collect::<Vec<_>>(),
-        "emails": card.emails.iter().map(|email| json!({ "email": email })).collect::<Vec<_>>(),
-    });
+    let mut value = json!({ "name": { "formatted_name": name, "first_name": name } });
+    if !card.phones.is_empty() {
+        value["phones"] = card.phones.iter().map(|phone| json!({ "phone": phone })).collect();
+    }
+    if !card.emails.is_empty() {
+        value["emails"] = card.emails.iter().map(|email| json!({ "email": email })).collect();
+    }
     if let Some(organization) = &card.organization {
         value["org"] = json!({ "company": organization });
     }
