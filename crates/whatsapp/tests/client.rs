@@ -169,6 +169,14 @@ async fn refusals_are_told_with_their_class() {
 }
 
 #[tokio::test]
+async fn a_code_that_says_no_is_believed_with_any_status() {
+    let body = serde_json::json!({"error": {"message": "(#131045) Incorrect certificate", "code": 131_045}});
+    let answer = serde_json::json!({"response": {"status": 500, "body": body}});
+    let error = send(&graph(answer).await.0).await.unwrap_err();
+    assert!(matches!(&error, SendError::Refused(refusal) if refusal.class == Class::Config), "{error:?}");
+}
+
+#[tokio::test]
 async fn server_errors_and_unreadable_answers_leave_doubt() {
     for name in ["error_131000", "error_131016", "error_2_transient"] {
         let error = answered(name).await.unwrap_err();

@@ -4,30 +4,24 @@
 //! from an answer, so its host is checked before anything is asked of it, what the host resolves to
 //! is checked when connecting, and no redirect is followed.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use domain::{PhoneNumberId, message::MediaKind, net::is_public};
-use http::StatusCode;
+use domain::{PhoneNumberId, message::MediaKind};
+use http::{StatusCode, header};
 use reqwest::{
-    dns::{Addrs, Name, Resolve, Resolving},
+    Body,
     multipart::{Form, Part},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
-use super::{Client, ConfigError, SendError};
+use super::{Class, Client, Doubt, SendError, hosts::is_metas};
 use crate::outgoing::max_bytes;
 
-/// Where Meta keeps files, with everything below (§6.1).
-const FILE_HOSTS: [&str; 3] = ["fbsbx.com", "fbcdn.net", "whatsapp.net"];
-/// A file may be 100 MB, and a phone's network slow.
-const LONGEST_TRANSFER: Duration = Duration::from_secs(120);
-/// Not a byte for this long: broken.
-const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+/// From one of Meta's hosts to another.
+const MAX_REDIRECTS: usize = 3;
 
 /// What the Graph API knows of a file.
 #[derive(Debug, Clone, Deserialize)]
@@ -69,6 +63,8 @@ pub enum FetchError {
 pub enum Cause {
     #[error("the transfer broke")]
     Transport(#[source] reqwest::Error),
+    #[error("no answer in time")]
+    TimedOut,
     #[error("WhatsApp cannot give it now (HTTP {0})")]
     Status(StatusCode),
     #[error("an unreadable answer")]
@@ -82,30 +78,13 @@ pub struct Download {
     got: u64,
     hash: digest::Context,
     wanted: Option<[u8; 32]>,
+    size: Option<u64>,
 }
 
 /// An uploaded file's id; it belongs to the number and lives 30 days.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct MediaId {
     pub id: String,
-}
-
-pub(super) fn http(base: &Url) -> Result<reqwest::Client, ConfigError> {
-    let loopback = is_loopback(base);
-    reqwest::Client::builder()
-        // Without one some files are refused (§6.1).
-        .user_agent(concat!("baton/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(LONGEST_TRANSFER)
-        .read_timeout(LONGEST_SILENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .dns_resolver(Arc::new(PublicOnly))
-        // Through a proxy the check of addresses would be the proxy's.
-        .no_proxy()
-        .https_only(!loopback)
-        .build()
-        .map_err(ConfigError::Http)
 }
 
 impl Client {
@@ -116,19 +95,34 @@ impl Client {
         token: &SecretString,
         media: &str,
     ) -> Result<MediaInfo, FetchError> {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push(media);
-        }
         let request = self
             .http
-            .get(url)
+            .get(self.path(&[media]))
             .query(&[("phone_number_id", number.as_str())])
             .bearer_auth(token.expose_secret());
-        let response = request.send().await.map_err(transport)?;
-        judge(response.status())?;
-        let answer = response.bytes().await.map_err(transport)?;
+        let (_, answer) = self.answered(request).await.map_err(unknown)?;
         serde_json::from_slice(&answer).map_err(|_| FetchError::Retry(Cause::Unreadable))
+    }
+
+    /// Asks where a file of at most `limit` bytes is, and opens it; once more where its address has
+    /// gone stale meanwhile. `sha256`: what it must come to, base64 or hex.
+    pub async fn fetch_media(
+        &self,
+        number: &PhoneNumberId,
+        token: &SecretString,
+        media: &str,
+        sha256: Option<&str>,
+        limit: u64,
+    ) -> Result<(MediaInfo, Download), FetchError> {
+        let mut info = self.media_info(number, token, media).await?;
+        let download = match self.fetch(token, &info, sha256, limit).await {
+            Err(FetchError::Gone) => {
+                info = self.media_info(number, token, media).await?;
+                self.fetch(token, &info, sha256, limit).await?
+            }
+            result => result?,
+        };
+        Ok((info, download))
     }
 
     /// Opens a file of at most `limit` bytes. `sha256`: what it must come to, base64 or hex.
@@ -139,21 +133,35 @@ impl Client {
         sha256: Option<&str>,
         limit: u64,
     ) -> Result<Download, FetchError> {
-        let url: Url = info.url.expose_secret().parse().map_err(|_| FetchError::ForeignHost)?;
-        if !self.is_metas(&url) {
-            return Err(FetchError::ForeignHost);
-        }
         if info.file_size.is_some_and(|size| size > limit) {
             return Err(FetchError::TooLarge { limit });
         }
-        let request = self.files.get(url).bearer_auth(token.expose_secret());
-        let response = request.send().await.map_err(transport)?;
+        let url = info.url.expose_secret().parse().map_err(|_| FetchError::ForeignHost)?;
+        let response = self.opened(token, url).await?;
         judge(response.status())?;
         if response.content_length().is_some_and(|size| size > limit) {
             return Err(FetchError::TooLarge { limit });
         }
-        let wanted = sha256.or(info.sha256.as_deref()).and_then(decoded);
-        Ok(Download { response, limit, got: 0, hash: digest::Context::new(&digest::SHA256), wanted })
+        let wanted = sha256.and_then(decoded).or_else(|| info.sha256.as_deref().and_then(decoded));
+        let hash = digest::Context::new(&digest::SHA256);
+        Ok(Download { response, limit, got: 0, hash, wanted, size: info.file_size })
+    }
+
+    /// Follows redirects among Meta's hosts; what would lead elsewhere is not asked.
+    async fn opened(&self, token: &SecretString, mut url: Url) -> Result<reqwest::Response, FetchError> {
+        for _ in 0..=MAX_REDIRECTS {
+            if !is_metas(&self.base, &url) {
+                return Err(FetchError::ForeignHost);
+            }
+            let request = self.files.get(url.clone()).bearer_auth(token.expose_secret());
+            let response = request.send().await.map_err(transport)?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            url = location.and_then(|to| url.join(to).ok()).ok_or(FetchError::ForeignHost)?;
+        }
+        Err(FetchError::ForeignHost)
     }
 
     /// Puts a file at Meta's, to be sent by its id.
@@ -166,11 +174,24 @@ impl Client {
         bytes: Bytes,
     ) -> Result<MediaId, SendError> {
         let length = bytes.len() as u64;
-        let file = Part::stream_with_length(bytes, length)
-            .file_name(name.to_owned())
-            .mime_str(mime)
-            .or_else(|_| Part::bytes(Vec::new()).mime_str("application/octet-stream"))
-            .map_err(SendError::NotSent)?;
+        self.upload_stream(number, token, name, mime, bytes.into(), length).await
+    }
+
+    /// Puts a file of exactly `length` bytes at Meta's while it is read.
+    pub async fn upload_stream(
+        &self,
+        number: &PhoneNumberId,
+        token: &SecretString,
+        name: &str,
+        mime: &str,
+        bytes: Body,
+        length: u64,
+    ) -> Result<MediaId, SendError> {
+        // A rep's file may claim anything.
+        let is_mime = Part::text("").mime_str(mime).is_ok();
+        let mime = if is_mime { mime } else { "application/octet-stream" };
+        let file = Part::stream_with_length(bytes, length).file_name(name.to_owned());
+        let file = file.mime_str(mime).map_err(SendError::NotSent)?;
         let form = Form::new()
             .text("messaging_product", "whatsapp")
             .text("type", mime.to_owned())
@@ -181,20 +202,7 @@ impl Client {
             .bearer_auth(token.expose_secret())
             .multipart(form);
         let (status, answer) = self.answered(request).await?;
-        serde_json::from_slice(&answer).map_err(|_| SendError::InDoubt(super::Doubt::Unreadable { status }))
-    }
-
-    /// Meta's file hosts over https; and, where the Graph API itself is on loopback (tests), that
-    /// very server.
-    fn is_metas(&self, url: &Url) -> bool {
-        if is_loopback(&self.base) && url.origin() == self.base.origin() {
-            return true;
-        }
-        let Some(Host::Domain(host)) = url.host() else { return false };
-        let below = |domain: &str| {
-            host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
-        };
-        url.scheme() == "https" && url.port().is_none() && FILE_HOSTS.iter().any(|domain| below(domain))
+        serde_json::from_slice(&answer).map_err(|_| SendError::InDoubt(Doubt::Unreadable { status }))
     }
 }
 
@@ -212,10 +220,11 @@ impl Download {
             }
             None => {
                 let hash = self.hash.clone().finish();
-                match &self.wanted {
-                    Some(wanted) if wanted != hash.as_ref() => Err(FetchError::Damaged),
-                    Some(_) | None => Ok(None),
-                }
+                let whole = match &self.wanted {
+                    Some(wanted) => wanted == hash.as_ref(),
+                    None => self.size.is_none_or(|size| size == self.got),
+                };
+                if whole { Ok(None) } else { Err(FetchError::Damaged) }
             }
         }
     }
@@ -257,6 +266,23 @@ fn judge(status: StatusCode) -> Result<(), FetchError> {
     }
 }
 
+/// Why the Graph API does not say where a file is.
+fn unknown(error: SendError) -> FetchError {
+    let cause = match error {
+        // What it says of ids that it does not keep any more (§8).
+        SendError::Refused(refusal) if refusal.code == 100 => return FetchError::Gone,
+        SendError::Refused(refusal) if refusal.class == Class::Retry => Cause::Status(refusal.status),
+        SendError::Refused(refusal) => return FetchError::Refused { status: refusal.status },
+        SendError::Paced { .. } => Cause::Status(StatusCode::TOO_MANY_REQUESTS),
+        SendError::NotSent(error) | SendError::InDoubt(Doubt::Broken(error)) => Cause::Transport(error),
+        SendError::InDoubt(Doubt::TimedOut) => Cause::TimedOut,
+        SendError::InDoubt(Doubt::Unreadable { status } | Doubt::Failed { status, .. }) => {
+            return judge(status).err().unwrap_or(FetchError::Retry(Cause::Unreadable));
+        }
+    };
+    FetchError::Retry(cause)
+}
+
 fn transport(error: reqwest::Error) -> FetchError {
     // The address is a secret.
     FetchError::Retry(Cause::Transport(error.without_url()))
@@ -269,35 +295,6 @@ fn decoded(text: &str) -> Option<[u8; 32]> {
         _ => STANDARD.decode(text).ok()?,
     };
     bytes.try_into().ok()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// Names that resolve to addresses inside a network are not Meta's, whatever they say.
-struct PublicOnly;
-
-#[derive(Debug, thiserror::Error)]
-#[error("the name has no public address")]
-struct NotPublic;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err(NotPublic.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
 }
 
 fn number_or_text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
@@ -323,32 +320,5 @@ mod tests {
         assert_eq!(decoded(&hex::encode(hash)), Some(hash));
         assert_eq!(decoded(&STANDARD.encode(hash)), Some(hash));
         assert_eq!(decoded("nonsense"), None);
-    }
-
-    #[test]
-    fn the_token_goes_to_metas_hosts_only() {
-        let client = |url: &str| {
-            let config = super::super::Config {
-                graph_url: url.parse().unwrap(),
-                graph_timeout: Duration::from_secs(1),
-            };
-            Client::new(&config).unwrap()
-        };
-        let real = client("https://graph.facebook.com/v25.0");
-        let is = |client: &Client, url: &str| client.is_metas(&url.parse().unwrap());
-        assert!(is(&real, "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1"));
-        for url in [
-            "http://lookaside.fbsbx.com/x",
-            "https://lookaside.fbsbx.com.evil.example/x",
-            "https://evilfbsbx.com/x",
-            "https://lookaside.fbsbx.com:8443/x",
-            "https://127.0.0.1/x",
-            "https://user@evil.example/fbsbx.com",
-        ] {
-            assert!(!is(&real, url), "{url}");
-        }
-        let test = client("http://127.0.0.1:4000/v25.0");
-        assert!(is(&test, "http://127.0.0.1:4000/media/1"));
-        assert!(!is(&test, "http://127.0.0.1:4001/media/1"));
     }
 }

@@ -4,28 +4,44 @@
 //! WhatsApp has no idempotency key, so what matters most about a failed send is whether the
 //! message may have gone out all the same: [`SendError`] says just that.
 
+mod check;
 mod codes;
+mod graph;
+mod hosts;
 mod media;
+mod nodes;
+mod thread;
 
 use std::time::Duration;
 
 use bytes::BytesMut;
-pub use codes::{Class, Scope, classify};
+pub use check::{Check, Outcome, Wanted};
+pub use codes::{Action, Class, Remedy, Scope, classify, remedies, remedy};
 use domain::{
     PhoneNumberId, Wamid,
     message::{Customer, MediaKind, Outgoing},
 };
+pub use graph::CallError;
 use http::{HeaderMap, StatusCode, header};
 pub use media::{Cause, Download, FetchError, MediaId, MediaInfo, inbound_limit};
+pub use nodes::{
+    App, AppData, Callback, Component, Health, HealthEntity, HealthError, HistoryEvent, NumberNode,
+    QualityScore, SubscribedApp, Subscription, TemplateButtonInfo, TemplateInfo, Templates, Throughput,
+    TokenError, TokenInfo, WebhookConfiguration,
+};
+pub use reqwest::Body;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+pub use thread::{Control, MAX_METADATA_CHARS, Role};
+use url::Url;
 
 /// Answers are a few hundred bytes; what is longer was not written by the Graph API.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The longest `biz_opaque_callback_data`, in characters (§3).
 pub const MAX_OPAQUE_CHARS: usize = 512;
+/// What a server may ask to wait at once; afterwards it is asked again.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// The longest text body, in characters (§5.3).
 pub const MAX_TEXT_CHARS: usize = 4096;
 
@@ -173,26 +189,6 @@ struct Typing {
     r#type: &'static str,
 }
 
-/// Who answers on a thread (§13.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// The escalation partner's right.
-    Take,
-    /// Back to nobody: the customer's next message is routed anew.
-    Release,
-}
-
-#[derive(Serialize)]
-struct ThreadControl<'a> {
-    messaging_product: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipient: Option<&'a str>,
-    action: &'static str,
-    metadata: &'a str,
-}
-
 #[derive(Deserialize)]
 struct Accepted {
     messages: Vec<AcceptedMessage>,
@@ -235,12 +231,7 @@ struct Usage {
 impl Client {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let base = config.graph_url.clone();
-        let loopback = match base.host() {
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
+        let loopback = hosts::is_loopback(&base);
         if base.cannot_be_a_base() || !(base.scheme() == "https" || base.scheme() == "http" && loopback) {
             return Err(ConfigError::Insecure);
         }
@@ -256,7 +247,7 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(ConfigError::Http)?;
-        let files = media::http(&base)?;
+        let files = hosts::http(&base)?;
         Ok(Self { http, files, base })
     }
 
@@ -294,33 +285,15 @@ impl Client {
         self.post(number, "messages", token, &receipt).await.map(|_| ())
     }
 
-    /// Takes or releases a thread that several responders share (§13.3). Safe to repeat.
-    /// `metadata` goes to the other responder.
-    pub async fn thread_control(
-        &self,
-        number: &PhoneNumberId,
-        token: &SecretString,
-        to: &Recipient,
-        control: Control,
-        metadata: &str,
-    ) -> Result<(), SendError> {
-        let (to, recipient) = match to {
-            Recipient::Phone(digits) => (Some(format!("+{digits}")), None),
-            Recipient::User(bsuid) => (None, Some(bsuid.as_str())),
-            Recipient::Group(group) => (Some(group.clone()), None),
-        };
-        let action = match control {
-            Control::Take => "take",
-            Control::Release => "release",
-        };
-        let request = ThreadControl { messaging_product: "whatsapp", to, recipient, action, metadata };
-        self.post(number, "thread_control", token, &request).await.map(|_| ())
+    fn of_number(&self, number: &PhoneNumberId, edge: &str) -> Url {
+        self.path(&[number.as_str(), edge])
     }
 
-    fn of_number(&self, number: &PhoneNumberId, edge: &str) -> Url {
+    /// Below the version; what stands in a segment is escaped.
+    fn path(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push(number.as_str()).push(edge);
+            path.pop_if_empty().extend(segments);
         }
         url
     }
@@ -338,11 +311,19 @@ impl Client {
     }
 
     async fn answered(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, BytesMut), SendError> {
+        self.answered_within(request, MAX_ANSWER_BYTES).await
+    }
+
+    async fn answered_within(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<(StatusCode, BytesMut), SendError> {
         let mut response = request.send().await.map_err(broken)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut answer = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if answer.len() + chunk.len() > MAX_ANSWER_BYTES {
+            if answer.len() + chunk.len() > limit {
                 return Err(SendError::InDoubt(Doubt::Unreadable { status }));
             }
             answer.extend_from_slice(&chunk);
@@ -379,7 +360,8 @@ fn refused(status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> SendError 
     match class {
         Class::Pace(scope) => paced(scope),
         _ if status == StatusCode::TOO_MANY_REQUESTS => paced(Scope::Number),
-        _ if status.is_server_error() => {
+        // The codes of the other classes say no whatever the status: some come with a 500.
+        Class::Retry if status.is_server_error() => {
             SendError::InDoubt(Doubt::Failed { status, code: Some(error.code), trace: error.fbtrace_id })
         }
         Class::Retry | Class::Fix | Class::Config | Class::Final | Class::Template => {
@@ -399,10 +381,10 @@ fn refused(status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> SendError 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(seconds) = text(header::RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok()) {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_REST));
     }
     type Usages = std::collections::HashMap<String, Vec<Usage>>;
     let usages: Usages = serde_json::from_str(text("x-business-use-case-usage")?).ok()?;
     let minutes = usages.values().flatten().map(|usage| usage.estimated_time_to_regain_access).max()?;
-    (minutes > 0).then(|| Duration::from_secs(minutes.saturating_mul(60)))
+    (minutes > 0).then(|| Duration::from_secs(minutes.saturating_mul(60)).min(LONGEST_REST))
 }
