@@ -162,6 +162,7 @@ async fn refusals_are_told_with_their_class() {
             Err(SendError::Refused(refusal)) => {
                 assert_eq!((refusal.code, refusal.class), (code, class));
                 assert!(!refusal.details.is_empty());
+                assert_eq!(refusal.remedy().class, class);
             }
             other => panic!("{name}: {other:?}"),
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     App, Callback, Client, Doubt, Health, HistoryEvent, NumberNode, Refusal, SendError, SubscribedApp,
-    Subscription, TemplateInfo, Templates, TokenInfo, remedy,
+    Subscription, TemplateInfo, Templates, TokenInfo,
 };
 
 const NUMBER_FIELDS: &str = "id,display_phone_number,verified_name,status,quality_rating,\
@@ -73,12 +73,10 @@ impl CallError {
     /// What an operator can do about it.
     pub fn how_to_mend(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) => {
-                match remedy(refusal.code, refusal.subcode, refusal.status, false).operator {
-                    "" => "Look the code up at Meta.",
-                    operator => operator,
-                }
-            }
+            Self::Refused(refusal) => match refusal.remedy().operator {
+                "" => "Look the code up at Meta.",
+                operator => operator,
+            },
             Self::Unreachable(_) | Self::TimedOut => {
                 "See whether this machine reaches GRAPH_URL, and Meta's status page."
             }

@@ -155,6 +155,13 @@ pub struct Refusal {
     pub trace: Option<String>,
 }
 
+impl Refusal {
+    /// What becomes of the message, and whom to tell what.
+    pub fn remedy(&self) -> Remedy {
+        remedy(self.code, self.subcode, self.status, self.class == Class::Retry)
+    }
+}
+
 impl std::fmt::Debug for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Refusal({self}, {:?})", self.class)
