@@ -149,6 +149,9 @@ async fn a_channel_in_order_passes_every_check() {
     assert_eq!(meta.lock().unwrap().asked[4].1, "Bearer 331100220033001|app secret");
 }
 
+/// The check, what Meta answers, and what is told of it.
+type Case = (&'static str, Vec<(&'static str, Value)>, &'static str);
+
 #[tokio::test]
 async fn each_trouble_is_named_with_how_to_mend_it() {
     let with = |key: &'static str, change: fn(&mut Value)| {
@@ -161,7 +164,7 @@ async fn each_trouble_is_named_with_how_to_mend_it() {
     let token = "GET /v25.0/debug_token";
     let fields = "GET /v25.0/331100220033001/subscriptions";
     let templates = "GET /v25.0/104857600000001/message_templates";
-    let cases: Vec<(&str, Vec<(&str, Value)>, &str)> = vec![
+    let cases: Vec<Case> = vec![
         ("token", with(token, |a| *a = sample("error_190")), "(code 190)"),
         ("token", with(token, |a| a["body"]["data"]["is_valid"] = false.into()), "not valid"),
         (
@@ -208,7 +211,7 @@ async fn each_trouble_is_named_with_how_to_mend_it() {
                 assert!(what.contains(words), "{name}: {what}");
                 assert!(!how_to_mend.is_empty());
             }
-            other => panic!("{name}, {words}: {other:?}"),
+            other @ (Outcome::Ok | Outcome::Skipped { .. }) => panic!("{name}, {words}: {other:?}"),
         }
         assert_eq!(checks.len(), 10, "nothing is left out");
     }
