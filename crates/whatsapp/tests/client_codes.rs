@@ -1,6 +1,8 @@
 //! The table of error codes against a copy of the reference's (`whatsapp-cloud-api.md` §9.2), row by
 //! row: codes and class.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::ops::RangeInclusive;
 
 use http::StatusCode;
