@@ -268,3 +268,18 @@ async fn an_automatic_rep_can_talk_by_itself() {
     let before = said();
     assert!(said() <= before + 1);
 }
+
+#[tokio::test]
+async fn replay_goes_as_far_back_as_is_set() {
+    let (world, token, c) =
+        world(json!({ "replay": "none", "ping_interval_ms": 10, "ping_style": "counter" })).await;
+    let salesforce = &world.sim.salesforce;
+    let first = |frames: &[Frame]| !frames.is_empty();
+    let frames = read(world.stream(&token, "0").await, first).await.unwrap();
+    assert_eq!((frames[0].0.as_str(), frames[0].1.as_str(), &frames[0].2), ("", "ping", &json!(1)));
+    salesforce.set_clock_offset_ms(60_000);
+    salesforce.rep(&c, Verb::Accept { rep: None }).unwrap();
+    salesforce.configure(json!({ "replay": { "within_ms": 30_000 } })).unwrap();
+    let frames = read(world.stream(&token, "0").await, first).await.unwrap();
+    assert_eq!(frames[0].1, "CONVERSATION_ROUTING_WORK_RESULT", "what is older is gone");
+}
