@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use bytes::Bytes;
-use domain::message::{Content, Customer};
+use domain::message::{Content, Customer, Forwarded, MessageContext};
 use whatsapp::webhook::{self, Event, Identity, ParseError};
 
 const RECEIVED_AT: i64 = 1_795_500_000_000;
@@ -34,11 +34,8 @@ fn shown(event: &Event) -> String {
     match event {
         Event::Message(m) => {
             let message = &m.message;
-            let content = match &message.content {
-                Content::Text(text) => format!("text {:?}", text.chars().take(60).collect::<String>()),
-                Content::Other { kind, text } => format!("other {kind} {text:?}"),
-                Content::Notice { kind } => format!("notice {kind}"),
-            };
+            let read: String = message.content.as_text().chars().take(120).collect();
+            let content = format!("{:?} {read:?}{}", message.content, around(&message.context));
             let identity = match &m.identity {
                 Identity::Wamid => String::new(),
                 Identity::Text(text) => format!(" identity={:?}", text.chars().take(80).collect::<String>()),
@@ -73,6 +70,17 @@ fn shown(event: &Event) -> String {
             raw(&o.raw)
         ),
     }
+}
+
+fn around(context: &MessageContext) -> String {
+    let MessageContext { quotes, forwarded, referral, product, group } = context;
+    let mut parts = Vec::new();
+    parts.extend(quotes.as_ref().map(|wamid| format!("quotes={}", wamid.as_str())));
+    parts.extend((*forwarded != Forwarded::No).then(|| format!("forwarded={forwarded:?}")));
+    parts.extend(referral.as_ref().map(|ad| format!("ad={:?} click={:?}", ad.headline, ad.click)));
+    parts.extend(product.as_ref().map(|product| format!("product={product}")));
+    parts.extend(group.as_ref().map(|group| format!("group={group}")));
+    if parts.is_empty() { String::new() } else { format!("\n  {}", parts.join(" ")) }
 }
 
 #[test]

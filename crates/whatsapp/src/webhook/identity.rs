@@ -1,7 +1,7 @@
 //! Who an event is about (§4). A phone number may be hidden, a BSUID missing from older traffic;
 //! the profile stands apart, in `contacts`.
 
-use domain::message::Customer;
+use domain::message::{Customer, IdentityChange};
 
 use super::{node::Node, wire};
 
@@ -84,6 +84,21 @@ pub(super) fn sender(
         }
     }
     contacts.complete(who)
+}
+
+/// From whom to whom an identity changed; `before` is [`sender`]'s answer. Ids that stay are in both.
+pub(super) fn changed(system: &wire::System<'_>, before: &Customer) -> Option<IdentityChange> {
+    let number =
+        [system.wa_id, system.new_wa_id].into_iter().find(|node| !node.is_null()).unwrap_or_default();
+    let mut after = customer(number, system.user_id, system.parent_user_id);
+    after.id()?;
+    // Only the number is told to have changed: the user id is the same.
+    if system.user_id.is_null() {
+        after.bsuid.clone_from(&before.bsuid);
+        after.parent_bsuid.clone_from(&before.parent_bsuid);
+    }
+    after.username.clone_from(&before.username);
+    Some(IdentityChange { before: before.clone(), after })
 }
 
 /// Who an echo went to.

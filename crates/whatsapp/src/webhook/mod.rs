@@ -15,7 +15,7 @@ mod wire;
 use bytes::Bytes;
 use domain::{
     Millis, PhoneNumberId, WabaId, Wamid,
-    message::{Content, Customer, InboundMessage},
+    message::{Content, Customer, InboundMessage, MessageContext},
 };
 pub use event::{Event, Identity, Message, Other, Problem, Status};
 
@@ -194,26 +194,31 @@ impl<'a> Reader<'a> {
     /// `None`: no conversation of one customer can be told from it.
     fn message(&self, scope: &Scope<'_, 'a>, node: node::Node<'a>) -> Option<Event> {
         let wire = node.object::<wire::Message<'_>>()?;
-        // In a group the conversation is the group (§2.2); Baton has none of those yet.
-        if wire.group_id.text().is_some_and(|group| !group.is_empty()) {
-            return None;
-        }
         let wamid = wire.id.filled()?;
         let system = wire.system.object::<wire::System<'_>>();
         let customer = identity::sender(&wire, system.as_ref(), &scope.contacts);
         let kind = content::kind(&wire);
+        let context = content::context(&wire);
         let (content, identity) = match (scope.copy, kind.as_str()) {
             (Some(copy), _) => {
-                (Content::Notice { kind: copy.into() }, Identity::Text(format!("{copy}/{wamid}")))
+                let said = Box::new(content::of(&wire, kind));
+                (Content::Standby(said), Identity::Text(format!("{copy}/{wamid}")))
             }
             (None, "system") => {
-                let named = system.and_then(|system| system.kind.filled());
+                let named = system.as_ref().and_then(|system| system.kind.filled());
                 let kind = named.map_or_else(|| kind.clone(), |named| content::cleaned(&named));
-                (Content::Notice { kind }, Identity::Wamid)
+                let changed = matches!(kind.as_str(), "user_changed_number" | "user_changed_user_id");
+                let change = system
+                    .as_ref()
+                    .filter(|_| changed)
+                    .and_then(|system| identity::changed(system, &customer));
+                let notice = Content::Notice { kind };
+                (change.map_or(notice, Content::Identity), Identity::Wamid)
             }
             (None, _) => (content::of(&wire, kind), Identity::Wamid),
         };
-        self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, node)
+        let said = Said { wamid, timestamp: wire.timestamp, customer, content, context, identity };
+        self.in_conversation(scope, said, node)
     }
 
     /// What somebody else sent in our name: the owner in the Business app (§2.7), or another
@@ -226,8 +231,17 @@ impl<'a> Reader<'a> {
                 let customer = identity::addressee(&wire, &sent, &scope.contacts);
                 let kind = scope.copy.unwrap_or("echo");
                 let identity = Identity::Text(format!("{kind}/{wamid}"));
-                let content = Content::Notice { kind: kind.into() };
-                self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, *node)
+                // The other responder's request stands under `message`, the owner's message does not.
+                let message = if wire.message.is_null() { *node } else { wire.message };
+                let message = message.object::<wire::Message<'_>>().unwrap_or_default();
+                let said = Box::new(content::of(&message, content::kind(&message)));
+                let content = match kind {
+                    "echo" => Content::Echo(said),
+                    _ => Content::OtherResponder(said),
+                };
+                let context = MessageContext::default();
+                let said = Said { wamid, timestamp: wire.timestamp, customer, content, context, identity };
+                self.in_conversation(scope, said, *node)
             });
             let event = event.unwrap_or_else(|| self.part(scope, "message_echoes", *node));
             self.add(event)?;
@@ -262,7 +276,9 @@ impl<'a> Reader<'a> {
         if let Some(copy) = scope.copy {
             let identity = Identity::Text(format!("{copy}/{wamid}/{status}"));
             let content = Content::Notice { kind: copy.into() };
-            return self.in_conversation(scope, wamid, wire.timestamp, customer, content, identity, node);
+            let context = MessageContext::default();
+            let said = Said { wamid, timestamp: wire.timestamp, customer, content, context, identity };
+            return self.in_conversation(scope, said, node);
         }
         Some(Event::Status(Status {
             waba: scope.waba.clone(),
@@ -302,7 +318,10 @@ impl<'a> Reader<'a> {
             let identity = Identity::Text(format!("conversation_context/{}", wire.id.filled()?));
             let customer = identity::sender(&wire, None, &scope.contacts);
             let content = Content::Notice { kind: "conversation_context".into() };
-            self.in_conversation(scope, "".into(), wire.timestamp, customer, content, identity, node)
+            let context = MessageContext::default();
+            let said =
+                Said { wamid: "".into(), timestamp: wire.timestamp, customer, content, context, identity };
+            self.in_conversation(scope, said, node)
         });
         let event = about.unwrap_or_else(|| self.part(scope, "conversation_context", node));
         self.add(event)
@@ -332,9 +351,15 @@ impl<'a> Reader<'a> {
             copy: None,
         };
         let identity = Identity::Text(format!("handover/{kind}/{id}/{time}"));
-        let content = Content::Notice { kind };
-        let event =
-            self.in_conversation(&scope, "".into(), value.timestamp, customer, content, identity, node);
+        let content = match kind.as_str() {
+            "control_passed" => content::passed(value.control_passed),
+            "control_taken" => Content::ControlTaken,
+            _ => Content::Notice { kind },
+        };
+        let context = MessageContext::default();
+        let said =
+            Said { wamid: "".into(), timestamp: value.timestamp, customer, content, context, identity };
+        let event = self.in_conversation(&scope, said, node);
         // Without a customer the value is kept whole by the caller.
         event.map_or(Ok(()), |event| self.add(event))
     }
@@ -345,43 +370,39 @@ impl<'a> Reader<'a> {
             let customer = identity::updated(&wire, &scope.contacts);
             let kind = content::cleaned(scope.field);
             let identity = Identity::Text(format!("{kind}/{}", node.source()));
-            self.in_conversation(
-                scope,
-                "".into(),
-                wire.timestamp,
-                customer,
-                Content::Notice { kind },
-                identity,
-                node,
-            )
+            let wanted = wire.value.text().and_then(|value| match &*value {
+                "stop" => Some(false),
+                "resume" => Some(true),
+                _ => None,
+            });
+            let content = match (scope.field, wanted) {
+                ("user_preferences", Some(wanted)) => Content::MarketingConsent { wanted },
+                _ => Content::Notice { kind },
+            };
+            let context = MessageContext::default();
+            let said =
+                Said { wamid: "".into(), timestamp: wire.timestamp, customer, content, context, identity };
+            self.in_conversation(scope, said, node)
         });
         let event = event.unwrap_or_else(|| self.part(scope, scope.field, node));
         self.add(event)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one argument per field of what it builds")]
-    fn in_conversation(
-        &self,
-        scope: &Scope<'_, 'a>,
-        wamid: std::borrow::Cow<'_, str>,
-        timestamp: node::Node<'_>,
-        customer: Customer,
-        content: Content,
-        identity: Identity,
-        raw: node::Node<'a>,
-    ) -> Option<Event> {
+    /// `None`: whose conversation it belongs to cannot be told.
+    fn in_conversation(&self, scope: &Scope<'_, 'a>, said: Said<'_>, raw: node::Node<'a>) -> Option<Event> {
+        let Said { wamid, timestamp, customer, content, context, identity } = said;
         let ids = [&customer.phone, &customer.bsuid, &customer.parent_bsuid].into_iter().flatten();
         if ids.map(String::len).chain([wamid.len()]).any(|bytes| bytes > MAX_ID_BYTES) {
             return None;
         }
-        customer.id()?;
+        context.group.is_none().then(|| customer.id()).map_or(Some(()), |id| id.map(|_| ()))?;
         let message = InboundMessage {
             number: scope.number.clone()?,
             wamid: Wamid::new(wamid),
             sent_at: self.time(timestamp),
             customer,
             content,
-            context: domain::message::MessageContext::default(),
+            context,
         };
         Some(Event::Message(Message {
             waba: scope.waba.clone(),
@@ -420,6 +441,16 @@ impl<'a> Reader<'a> {
             Some(_) | None => self.received_at,
         }
     }
+}
+
+/// What a message or a notice is made of.
+struct Said<'t> {
+    wamid: std::borrow::Cow<'t, str>,
+    timestamp: node::Node<'t>,
+    customer: Customer,
+    content: Content,
+    context: MessageContext,
+    identity: Identity,
 }
 
 fn problem(node: node::Node<'_>) -> Option<Problem> {

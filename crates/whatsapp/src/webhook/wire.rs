@@ -1,7 +1,6 @@
 //! Meta's JSON, key by key. Only what is read is named; everything else stays in the raw JSON
 //! that each event keeps. Left out on purpose: `messaging_product` (always `whatsapp`), `pricing`
-//! and `conversation` of statuses (informational, §3), `context`, `referral` and media ids of
-//! messages (read from the raw JSON by whoever learns those types).
+//! and `conversation` of statuses (informational, §3).
 
 use domain::PhoneNumberId;
 use serde::Deserialize;
@@ -58,6 +57,8 @@ pub(super) struct Value<'a> {
     pub(super) sender: Node<'a>,
     #[serde(borrow)]
     pub(super) timestamp: Node<'a>,
+    #[serde(borrow)]
+    pub(super) control_passed: Node<'a>,
     #[serde(borrow, rename = "type")]
     pub(super) kind: Node<'a>,
 }
@@ -120,6 +121,8 @@ wire!(
         from_parent_user_id,
         timestamp,
         group_id,
+        context,
+        referral,
         #[serde(rename = "type")]
         kind,
         text,
@@ -138,23 +141,50 @@ wire!(
         system,
         edit,
         revoke,
+        unsupported,
         errors,
     }
 );
 wire!(TextBody { body });
 wire!(
     /// Images, videos, documents, audio, stickers.
-    Media { caption }
+    Media { id, mime_type, sha256, filename, caption, voice }
 );
-wire!(Button { text });
+wire!(Location { latitude, longitude, name, address });
+wire!(Card { name, phones, emails, org, origin });
+wire!(CardName { formatted_name, first_name, last_name });
+wire!(CardValue { phone, email });
+wire!(Organization { company });
+wire!(Button { text, payload });
 wire!(Interactive { button_reply, list_reply, nfm_reply });
-wire!(Reply { title, body });
-wire!(Reaction { emoji });
-wire!(Order { text });
+wire!(Reply { id, title, body, name, response_json });
+wire!(Reaction { message_id, emoji });
+wire!(Order { catalog_id, text, product_items });
+wire!(OrderItem { product_retailer_id, quantity, item_price, currency });
 wire!(
     /// `message` has the shape of [`Message`] without ids.
-    Edit { message }
+    Edit { original_message_id, message }
 );
+wire!(Revoke { original_message_id });
+wire!(Unsupported {
+    #[serde(rename = "type")]
+    kind
+});
+wire!(
+    /// What a message quotes or answers, and how it came here (§2.3).
+    Context { id, forwarded, frequently_forwarded, referred_product }
+);
+wire!(Product { product_retailer_id });
+wire!(
+    /// An advertisement with a button that opens a chat (§2.4).
+    Referral { headline, body, source_url, source_id, ctwa_clid }
+);
+wire!(
+    /// What another responder tells when it passes a conversation on, or takes it (§13.2).
+    Handed { metadata, conversation_context }
+);
+wire!(HandedContext { summary });
+wire!(Summary { text });
 wire!(
     /// `user_id` and `wa_id` are the new ones; `customer` is the old number in the oldest shape
     /// (§2.5).
@@ -162,7 +192,9 @@ wire!(
         #[serde(rename = "type")]
         kind,
         wa_id,
+        new_wa_id,
         user_id,
+        parent_user_id,
         previous_user_id,
         previous_parent_user_id,
         customer,
@@ -202,9 +234,9 @@ wire!(
 wire!(
     /// An element of `user_preferences` or `user_id_update`; in the latter `user_id` is a
     /// [`Rotation`].
-    Update { wa_id, user_id, parent_user_id, timestamp }
+    Update { wa_id, user_id, parent_user_id, timestamp, value }
 );
-wire!(Rotation { previous });
+wire!(Rotation { previous, current });
 wire!(
     /// Whatever may name the person in an element.
     Ids { from, from_user_id, to, to_user_id, recipient_id, recipient_user_id, wa_id, user_id }
