@@ -3,39 +3,35 @@
 mod entries;
 mod files;
 mod receipts;
+mod setup;
 mod typing;
 mod wire;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use domain::{
     Millis, ThreadId,
-    settings::{Integration, Invalid, OrgId},
+    settings::{Integration, OrgId},
 };
 use http::{Method, StatusCode};
 use reqwest::{RequestBuilder, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
+use self::setup::host;
+pub(crate) use self::setup::{is_loopback, tls};
 pub use self::{
     entries::{Direction, EntriesQuery, History},
     files::{AttachmentLimits, FileUpload, UploadPlan, plan_upload},
     receipts::{MAX_ACKS, Receipt},
+    setup::{ConfigError, Options},
     wire::{ConversationInfo, ConversationStatus, RoutingStatus},
 };
-use crate::{
-    Error,
-    error::refusal,
-    identity::{self, Signer},
-};
+use crate::{Error, error::refusal, identity::Signer, stream::Pool};
 
 pub(crate) const USER_AGENT: &str = concat!("baton/", env!("CARGO_PKG_VERSION"));
 /// Answers are a few kilobytes.
@@ -45,42 +41,6 @@ const ASSUMED_LIFETIME_MS: Millis = 30 * 60 * 1000;
 /// A token ends at least this long before we stop using it (§2.5).
 const LEAST_MARGIN_MS: Millis = 60 * 1000;
 
-/// Limits of the calls. No wait is unbounded.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Name lookup, TCP and TLS together.
-    pub connect: Duration,
-    /// A whole REST call, body included; and the head of the event stream's answer.
-    pub total: Duration,
-    /// Longest silence on an event stream. Pings count; the official sample gives up after 90 s.
-    pub idle_max: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            total: Duration::from_secs(15),
-            idle_max: Duration::from_secs(90),
-        }
-    }
-}
-
-/// Why there is no client for an integration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    #[error("messaging_url must start with https:// (http is allowed on loopback only) and be a host only")]
-    Host,
-    #[error(transparent)]
-    Identity(#[from] identity::Error),
-    #[error("set up TLS")]
-    Tls(#[source] rustls::Error),
-    #[error("build the HTTP client")]
-    Http(#[source] reqwest::Error),
-}
-
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -88,7 +48,9 @@ pub struct Client {
 
 pub(crate) struct Inner {
     http: reqwest::Client,
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// For event streams: offers HTTP/2.
+    pub(crate) stream_tls: Arc<rustls::ClientConfig>,
+    pub(crate) pool: Pool,
     /// Scheme, host and port; the path is `/`.
     pub(crate) base: Url,
     pub(crate) org: OrgId,
@@ -175,13 +137,18 @@ impl Client {
         signer: Signer,
         options: Options,
     ) -> Result<Self, ConfigError> {
-        let base = integration.messaging_url()?;
-        let loopback = is_loopback(&base);
-        let plain = matches!(base.path(), "" | "/") && base.query().is_none() && base.username().is_empty();
-        if !plain || !(base.scheme() == "https" || base.scheme() == "http" && loopback) {
-            return Err(ConfigError::Host);
-        }
-        let tls = tls().map_err(ConfigError::Tls)?;
+        Self::with_tls(integration, signer, options, tls().map_err(ConfigError::Tls)?)
+    }
+
+    /// With other roots of trust than the machine's; `tls` should be shared by all clients, since
+    /// session tickets make storms of reconnects cheaper. ALPN is set here.
+    pub fn with_tls(
+        integration: &Integration,
+        signer: Signer,
+        options: Options,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Self, ConfigError> {
+        let base = host(integration)?;
         let mut http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
@@ -191,12 +158,15 @@ impl Client {
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_idle_timeout(Duration::from_secs(30));
-        if loopback {
+        if is_loopback(&base) {
             http = http.no_proxy();
         }
+        let mut stream_tls = rustls::ClientConfig::clone(&tls);
+        stream_tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let inner = Inner {
             http: http.build().map_err(ConfigError::Http)?,
-            tls,
+            stream_tls: Arc::new(stream_tls),
+            pool: Pool::default(),
             base,
             org: integration.org_id.clone(),
             es_developer_name: integration.es_developer_name.clone(),
@@ -449,30 +419,4 @@ fn expiry(token: &str) -> Option<Millis> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
     let wire::AccessClaims { exp } = serde_json::from_slice(&claims).ok()?;
     exp.checked_mul(1000)
-}
-
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// One configuration for all clients: session tickets make storms of reconnects cheaper.
-pub(crate) fn tls() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
-
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }

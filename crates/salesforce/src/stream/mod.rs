@@ -1,15 +1,18 @@
 //! The event stream of one end user (§7).
 //!
-//! It is over hyper directly, one HTTP/1 connection each: with 20,000 streams that took 32 to
-//! 40 KB a stream, against 39 to 45 KB with reqwest (`jetstream-and-redis.md` §6.1).
+//! On HTTP/1.1 each has a connection of its own and keeps no buffer while it is silent; on HTTP/2
+//! up to a hundred share one. `examples/streams.rs` measures both.
 
+mod body;
 mod connect;
+mod multiplex;
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
 use self::connect::Answer;
+pub(crate) use self::multiplex::Pool;
 use crate::{
     AccessToken, Client, Error,
     sse::{Frame, Parser},
@@ -62,23 +65,23 @@ impl EventStream {
             if let Some(frame) = self.frames.pop_front() {
                 return Ok(Some(frame));
             }
+            // Most streams are silent at any time: what was taken up is given back.
+            self.frames = VecDeque::new();
             let until = self.heard + self.idle_max;
             if Instant::now() >= until {
                 // We were away, not the server: let the runtime look what came in meanwhile.
                 tokio::task::yield_now().await;
             }
-            let bytes = timeout_at(until, self.answer.bytes())
+            let (parser, frames) = (&mut self.parser, &mut self.frames);
+            let more = timeout_at(until, self.answer.read(|bytes| parser.feed(bytes, frames)))
                 .await
-                .map_err(|_| Error::Silent { idle: self.idle_max })?;
-            match bytes {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(Error::transport(ENDPOINT, error)),
-                Some(Ok(bytes)) => {
-                    // Comments, pings, half a frame: all show that somebody is there.
-                    self.heard = Instant::now();
-                    self.parser.feed(&bytes, &mut self.frames);
-                }
+                .map_err(|_| Error::Silent { idle: self.idle_max })?
+                .map_err(|error| Error::transport(ENDPOINT, error))?;
+            if !more {
+                return Ok(None);
             }
+            // Comments, pings, half a frame: all show that somebody is there.
+            self.heard = Instant::now();
         }
     }
 

@@ -3,6 +3,8 @@
 //! throw calls against.)
 #![expect(dead_code, clippy::unwrap_used, reason = "every test binary uses a part of it")]
 
+pub(crate) mod tls;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, LazyLock, Mutex},
