@@ -131,6 +131,18 @@ impl SendRef {
     }
 }
 
+impl FromStr for SendRef {
+    type Err = Malformed;
+    /// As the log writes it (`WhatsAppStatus.reference`, subjects).
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (send, attempt) = text.rsplit_once('-').ok_or(Malformed)?;
+        Ok(Self {
+            send: send.parse().map_err(|_| Malformed)?,
+            attempt: attempt.parse().map_err(|_| Malformed)?,
+        })
+    }
+}
+
 impl fmt::Display for SendRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.send, self.attempt)

@@ -32,9 +32,9 @@ impl Handler for Receipts {
             "read" | "played" => Receipt::Read,
             _ => return Ok(()),
         };
-        let Some(reference) = status.reference.as_deref().and_then(SendRef::from_opaque) else {
-            return Ok(());
-        };
+        let reference: Option<SendRef> =
+            status.reference.as_deref().and_then(|reference| reference.parse().ok());
+        let Some(reference) = reference else { return Ok(()) };
         let Some(told) = self.told(&address.key, reference).await? else { return Ok(()) };
         let Some(access) = self.calls.tokens.access(&told.number, told.contact) else { return Ok(()) };
         let kind = status.status.as_bytes();

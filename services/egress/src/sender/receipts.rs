@@ -25,7 +25,8 @@ impl Sender {
         key: &ConversationKey,
         status: &v1::WhatsAppStatus,
     ) -> Result<(), Failure> {
-        let Some(told) = status.reference.as_deref().and_then(SendRef::from_opaque) else { return Ok(()) };
+        let told: Option<SendRef> = status.reference.as_deref().and_then(|reference| reference.parse().ok());
+        let Some(told) = told else { return Ok(()) };
         match status.status.as_str() {
             "failed" => self.failed(key, told, status).await,
             "delivered" => {

@@ -383,7 +383,7 @@ async fn statuses_into(log: Log) -> (tokio::task::JoinSet<()>, String) {
                 wamid: status["id"].as_str().unwrap().into(),
                 status: word.into(),
                 at: 0,
-                reference: Some(opaque.into()),
+                reference: Some(reference.to_string()),
                 problems: problems
                     .map(|problem| v1::whats_app_status::Problem {
                         code: i32::try_from(problem["code"].as_i64().unwrap()).unwrap(),
