@@ -4,4 +4,5 @@
 
 mod faults;
 mod handoff;
+mod kinds;
 mod one_trace;

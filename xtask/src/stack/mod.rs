@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 /// The one channel's number, at the simulated Meta and in the settings.
 pub const NUMBER: &str = "106540352242922";
-const WABA: &str = "102290129340398";
+pub const WABA: &str = "102290129340398";
 const ORG_ID: &str = "00DRT0000004QhW";
 const DEPLOYMENT: &str = "Phone_Bridge_Client";
 const KEY_ID: &str = "baton-dev-1";

@@ -223,6 +223,8 @@ impl Turn<'_> {
         self.state.thread = before.thread_id_known();
         self.state.thread_created = before.thread_created;
         self.state.ended_session.clone_from(&before.ended_session);
+        // What the customer wrote under the new ids before we were told of the change.
+        let unseen = self.state.session.as_ref().map(|session| session.first);
         if let Some(session) = &before.session {
             let shown_through = self.at.seq;
             self.state.session = Some(Session { first: self.at.seq, shown_through, ..session.clone() });
@@ -233,6 +235,9 @@ impl Turn<'_> {
             Owner::Waiting(thread) => self.state.owner = Owner::Waiting(self.refollowed(thread)),
             Owner::Live(thread) => self.state.owner = Owner::Live(self.refollowed(thread)),
             Owner::Inactive(thread) => self.state.owner = Owner::Inactive(self.refollowed(thread)),
+        }
+        if let Some(from) = unseen {
+            self.forward_from(from);
         }
         if let Some(parked) = &before.parked {
             let expiry = self.timer(self.context.policy.parked_keep_seconds);

@@ -46,6 +46,15 @@ impl Turn<'_> {
         }
     }
 
+    /// The rep gets everything from `from` on that is not held already.
+    pub(super) fn forward_from(&mut self, from: crate::Seq) {
+        let through = self.at.seq;
+        if let Some(thread) = self.state.owner.thread_mut() {
+            thread.held = Some(Held { from, through });
+        }
+        self.flush();
+    }
+
     /// What waited while the thread was opening.
     pub(super) fn opened_with(&mut self, held: Option<Held>) {
         let now = self.at.time;

@@ -289,7 +289,10 @@ impl Owner {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every fact is a message, and one is looked at at a time")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every fact is a message, and one is looked at at a time"
+)]
 pub enum Fact {
     Inbound(InboundMessage),
     Answered(Answered),

@@ -87,6 +87,21 @@ fn a_customer_with_a_new_id_keeps_session_thread_and_rep() {
 }
 
 #[test]
+fn what_was_written_under_the_new_ids_before_the_change_was_told_reaches_the_rep() {
+    let mut old = Walk::live();
+    let after = Customer { bsuid: Some("US.2".into()), ..Customer::default() };
+    let before = Customer { bsuid: Some("US.1".into()), ..Customer::default() };
+    let moved = old.sends(Content::Identity(IdentityChange { before, after }));
+    let Some(Output::Move(state)) = moved.first() else { panic!("{moved:?}") };
+    let mut new = Walk::new();
+    let asked = new.says("my new number");
+    let first = new.seq;
+    let adopted = new.play(&Fact::Adopted(state.clone()));
+    assert!(matches!(calls(&adopted)[..], [Call::Forward { from, .. }] if *from == first), "{adopted:?}");
+    assert_eq!(new.answers(&asked, reply("hello")), [], "the assistant does not talk over the rep");
+}
+
+#[test]
 fn a_new_phone_number_alone_changes_nothing_but_the_number() {
     let mut walk = Walk::live();
     let ids = |phone: &str| Customer {
