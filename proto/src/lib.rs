@@ -11,6 +11,7 @@ pub mod v1 {
     include!("gen/baton.v1.rs");
 }
 
+pub use bodies::SendRecord;
 use bytes::Bytes;
 pub use convert::{Malformed, StoredDecision};
 use prost::Message as _;

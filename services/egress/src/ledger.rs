@@ -18,7 +18,10 @@
 use std::time::Duration;
 
 use domain::{Millis, SendId, Seq, Wamid};
-use proto::v1::{self, entry::Body, send_outcome};
+use proto::{
+    SendRecord,
+    v1::{self, entry::Body, send_outcome},
+};
 use whatsapp::client::{Class, Scope, SendError, Sent};
 
 /// A refusal that asks for another try (`Class::Retry`) is believed this often; then it is final.
@@ -270,10 +273,9 @@ impl Record {
             let send = send.parse().map_err(|_| proto::Malformed("send"))?;
             Ok(Attempt { send, decision, number, doubtful: (doubtful > 0).then_some(doubtful) })
         };
-        let intent = match body {
-            Body::SendIntent(intent) => intent,
-            body => {
-                let record = body.into_send_outcome().ok_or(proto::Malformed("not a send record"))?;
+        let intent = match SendRecord::of(body).ok_or(proto::Malformed("not a send record"))? {
+            SendRecord::Intent(intent) => intent,
+            SendRecord::Outcome(record) => {
                 return Ok(Self {
                     attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
                     stored_at,

@@ -44,10 +44,8 @@ impl Files {
         let file_id = derive::uuid("file", &[id.as_bytes()]);
         match peer.send_file(thread, id, file_id, &upload).await {
             Ok(()) => Ok(None),
-            Err(Error::FileTooLarge { .. }) => Ok(Some("it is too large for Salesforce".into())),
-            Err(Error::FileTypeRefused { .. }) => {
-                Ok(Some("Salesforce does not take files of its type".into()))
-            }
+            Err(Error::FileTooLarge) => Ok(Some("it is too large for Salesforce".into())),
+            Err(Error::FileTypeRefused) => Ok(Some("Salesforce does not take files of its type".into())),
             Err(error) => Err(failure(error)),
         }
     }

@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{ConversationKey, EntryId, ThreadId, derive};
 use proto::{
-    StoredDecision,
+    SendRecord, StoredDecision,
     subjects::{Kind, SendRef},
-    v1::{entry::Body, salesforce_event::What},
+    v1::salesforce_event::What,
 };
 use salesforce::{Receipt, Retry};
 
@@ -70,10 +70,8 @@ impl Receipts {
     async fn told(&self, key: &ConversationKey, reference: SendRef) -> Result<Option<Told>, Failure> {
         let records = format!("conv.{}.{key}.{}.{}.>", key.partition(), Kind::Send.as_str(), reference.send);
         let Some(record) = self.log.last(&records).await? else { return Ok(None) };
-        let decision = match proto::decode(record.payload).map_err(Failure::never)? {
-            Body::SendIntent(intent) => intent.decision,
-            body => body.into_send_outcome().map_or(0, |outcome| outcome.decision),
-        };
+        let record = SendRecord::of(proto::decode(record.payload).map_err(Failure::never)?);
+        let decision = record.map_or(0, |record| record.decision());
         if decision == 0 {
             return Ok(None);
         }

@@ -88,7 +88,23 @@ pub(crate) fn inbound(id: &str, message: &InboundMessage) -> Option<Turn> {
         Content::Echo(content) => ("Colleague (WhatsApp app)", content.as_ref()),
         Content::Standby(content) => (CUSTOMER, content.as_ref()),
         Content::OtherResponder(content) => ("Other assistant", content.as_ref()),
-        said => (CUSTOMER, said),
+        said @ (Content::Text(_)
+        | Content::Media(_)
+        | Content::Location(_)
+        | Content::Contacts(_)
+        | Content::Choice(_)
+        | Content::Form(_)
+        | Content::Order(_)
+        | Content::Reaction { .. }
+        | Content::Edited { .. }
+        | Content::Revoked { .. }
+        | Content::Unsupported { .. }
+        | Content::Other { .. }
+        | Content::Identity(_)
+        | Content::ControlPassed { .. }
+        | Content::ControlTaken
+        | Content::MarketingConsent { .. }
+        | Content::Notice { .. }) => (CUSTOMER, said),
     };
     let about = match content {
         Content::Reaction { to, .. } => Some(to.clone()),

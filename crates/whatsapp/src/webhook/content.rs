@@ -124,11 +124,10 @@ fn understood(wire: &wire::Message<'_>, kind: &str) -> Option<Content> {
             let edit = wire.edit.object::<wire::Edit<'_>>()?;
             let edited = edit.message.object::<wire::Message<'_>>()?;
             let inner = self::kind(&edited);
-            let text = match of(&edited, inner) {
-                // A caption is what can be changed of a file.
-                Content::Media(media) => media.caption.unwrap_or_default(),
-                content => content.as_text(),
-            };
+            let content = of(&edited, inner);
+            // A caption is what can be changed of a file.
+            let caption = content.media().map(|media| media.caption.clone().unwrap_or_default());
+            let text = caption.unwrap_or_else(|| content.as_text());
             Content::Edited { message: wamid(edit.original_message_id)?, text }
         }
         "revoke" => {

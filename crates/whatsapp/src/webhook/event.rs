@@ -10,6 +10,7 @@ use super::node;
 
 /// One thing a webhook tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a message")]
 pub enum Event {
     Message(Message),
     Status(Status),

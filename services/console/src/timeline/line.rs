@@ -353,7 +353,22 @@ fn wrote(message: &v1::WhatsAppMessage, line: &mut Line) -> (Who, String) {
         Said::Echo(content) => (Who::Operator, content.as_ref()),
         Said::OtherResponder(content) => (Who::Assistant, content.as_ref()),
         Said::Standby(content) => (Who::Customer, content.as_ref()),
-        said => (Who::Customer, said),
+        said @ (Said::Text(_)
+        | Said::Media(_)
+        | Said::Location(_)
+        | Said::Contacts(_)
+        | Said::Choice(_)
+        | Said::Form(_)
+        | Said::Order(_)
+        | Said::Reaction { .. }
+        | Said::Edited { .. }
+        | Said::Revoked { .. }
+        | Said::Unsupported { .. }
+        | Said::Other { .. }
+        | Said::Identity(_)
+        | Said::ControlPassed { .. }
+        | Said::ControlTaken
+        | Said::MarketingConsent { .. }) => (Who::Customer, said),
     };
     line.text = Some(content.as_text());
     let what = match (&message.content, content) {
