@@ -11,6 +11,7 @@ mod control;
 mod faults;
 mod help;
 mod load;
+mod pywa;
 mod salesforce;
 mod salesforce_files;
 mod salesforce_reps;

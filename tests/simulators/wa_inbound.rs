@@ -24,8 +24,8 @@ fn sample(name: &str) -> Value {
 pub(crate) async fn change_with(world: &World, id: &str) -> Value {
     until("webhook", async || {
         let bodies = world.endpoint.bodies();
-        let changes = bodies.iter().flat_map(|body| body["entry"][0]["changes"].as_array().unwrap());
-        changes.filter(|change| change.to_string().contains(id)).last().cloned()
+        let mut changes = bodies.iter().flat_map(|body| body["entry"][0]["changes"].as_array().unwrap());
+        changes.rfind(|change| change.to_string().contains(id)).cloned()
     })
     .await
 }

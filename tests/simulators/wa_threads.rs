@@ -76,7 +76,7 @@ async fn the_other_responder_hands_over_to_us() {
         json!({ "previous_owner_role": "ai_agent", "new_owner_role": "customer_service",
                 "metadata": "customer_request", "conversation_context": summary })
     );
-    let again = change_with(&world, &format!("\"messages\",\"value\":{{\"contacts\"")).await;
+    let again = change_with(&world, "\"messages\",\"value\":{\"contacts\"").await;
     assert_eq!(again["value"]["messages"][0]["id"], voice.as_str(), "the same message, now ours");
     assert_eq!(world.send(&text()).await.0, 200);
     let ours = whatsapp.say(Say::text(NUMBER, &ana(), "thanks")).unwrap();

@@ -34,8 +34,8 @@ use server::Server;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use whatsapp::{
     Act, Choice, Content, Customer, Did, Encoding, Failing, File, Happening, Held, MediaTrouble, Number,
-    PhoneMessage, PhoneView, RawWebhook, Routing, Say, Setup, ShownFile, Signature, Template, Trouble, WhatsApp,
-    WhatsAppConfig, WindowRefusal, wire,
+    PhoneMessage, PhoneView, RawWebhook, Routing, Say, Setup, ShownFile, Signature, Template, Trouble,
+    WhatsApp, WhatsAppConfig, WindowRefusal, wire,
 };
 
 /// What to start. Ports of 0 are chosen by the system.

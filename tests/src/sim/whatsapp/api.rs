@@ -257,9 +257,10 @@ impl WhatsApp {
 }
 
 impl Call {
-    /// In the header, or as a parameter as Graph API clients may.
+    /// In the header or, as Graph API clients may, as a parameter: that one first, since they send it
+    /// where they need another than their usual one.
     pub(super) fn token(&self) -> &str {
-        self.bearer().or_else(|| self.query.get("access_token").map(String::as_str)).unwrap_or_default()
+        self.query.get("access_token").map(String::as_str).or_else(|| self.bearer()).unwrap_or_default()
     }
 }
 

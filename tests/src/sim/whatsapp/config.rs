@@ -40,6 +40,9 @@ pub struct WhatsAppConfig {
     pub played_after_ms: Option<u64>,
     /// `read` comes without `delivered`, as from a chat that was open.
     pub skip_delivered: bool,
+    /// Failed statuses come with `contacts` (the id sent to, no profile), as a public client (pywa)
+    /// expects; the documentation has none there.
+    pub contacts_in_failed: bool,
     /// Recipients (digits or BSUID) to whom every message fails.
     pub failing: BTreeMap<String, Failing>,
     /// Digits dialled to the `wa_id` they belong to, where it differs.
@@ -96,6 +99,7 @@ impl Default for WhatsAppConfig {
             read_after_ms: Some(100),
             played_after_ms: None,
             skip_delivered: false,
+            contacts_in_failed: false,
             failing: BTreeMap::new(),
             wa_ids: BTreeMap::new(),
             not_owner_code: 131_005,

@@ -104,7 +104,11 @@ impl WhatsApp {
     /// `DELETE /{media_id}`.
     pub(super) fn media_delete(&self, id: &str, version: &str, call: &Call) -> Result<Answer, Refusal> {
         let mut state = self.lock();
-        own(&state, id, call).ok_or_else(|| Refusal::unknown_object("DELETE", id))?;
+        let unknown = || Refusal::unknown_object("DELETE", id);
+        let stored = own(&state, id, call).ok_or_else(unknown)?;
+        if call.query.get("phone_number_id").is_some_and(|asked| *asked != stored.number) {
+            return Err(unknown());
+        }
         state.library.remove(id);
         Ok(wire::graph(200, version, &json!({ "success": true })))
     }

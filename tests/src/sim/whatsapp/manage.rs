@@ -70,7 +70,9 @@ impl WhatsApp {
         self.manages(waba_id, call)?;
         let query = |name: &str| call.query.get(name).map(String::as_str);
         let state = self.lock();
-        let fits = |name: &str, value: &str| query(name).is_none_or(|wanted| wanted == value);
+        let fits = |name: &str, value: &str| {
+            query(name).is_none_or(|wanted| wanted.split(',').any(|wanted| wanted == value))
+        };
         let all: Vec<_> = state
             .templates
             .iter()
@@ -93,6 +95,19 @@ impl WhatsApp {
             body["paging"] = json!({
                 "cursors": { "before": cursor(first, generation), "after": cursor(next, generation) },
             });
+        }
+        // Fields as a public client reads them (pywa).
+        if let Some(asked) = query("summary") {
+            let total = state.templates.iter().filter(|template| template.waba_id == waba_id).count();
+            let known = json!({
+                "total_count": all.len(), "message_template_count": total,
+                "message_template_limit": 250, "are_translations_complete": true,
+            });
+            body["summary"] = asked
+                .split(',')
+                .filter_map(|field| Some((field.to_owned(), known.get(field)?.clone())))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
         }
         if next < all.len() {
             let others =
@@ -262,6 +277,6 @@ fn parameter(call: &Call, name: &str) -> Option<String> {
     match &body[name] {
         Value::String(value) => Some(value.clone()),
         Value::Array(values) => Some(values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }

@@ -66,11 +66,11 @@ pub(super) fn recipient(
 pub(super) fn mark_read(state: &mut State, number: &str, body: &Value) -> Result<(), Refusal> {
     let wamid = body["message_id"].as_str().unwrap_or_default();
     let unknown = || Refusal::because(100, "Please check the message ID you provided.");
-    let typing = match &body["typing_indicator"] {
-        Value::Null => false,
-        indicator if indicator["type"] == "text" => true,
-        _ => return Err(Refusal::invalid("typing_indicator.type")),
-    };
+    let indicator = body.get("typing_indicator").filter(|indicator| !indicator.is_null());
+    if indicator.is_some_and(|indicator| indicator["type"] != "text") {
+        return Err(Refusal::invalid("typing_indicator.type"));
+    }
+    let typing = indicator.is_some();
     let place = state.place(wamid).filter(|place| place.number == number).cloned().ok_or_else(unknown)?;
     let now = state.now_ms();
     let message = state.message(&place).ok_or_else(unknown)?;

@@ -336,10 +336,8 @@ fn quote(
     body: &Value,
     draft: &mut Draft,
 ) -> Result<(), Refusal> {
-    let quoted = match &body["context"] {
-        Value::Null => return Ok(()),
-        context => context["message_id"].as_str().ok_or_else(|| Refusal::missing("context.message_id"))?,
-    };
+    let Some(context) = body.get("context").filter(|context| !context.is_null()) else { return Ok(()) };
+    let quoted = context["message_id"].as_str().ok_or_else(|| Refusal::missing("context.message_id"))?;
     let place =
         state.place(quoted).filter(|place| place.number == number && place.customer == customer).cloned();
     let now = state.now_ms();

@@ -41,7 +41,10 @@ impl State {
         match failure {
             Some((code, details)) => {
                 entry["errors"] = json!([status_error(code, details)]);
-                self.name_failed(&mut entry, &place);
+                let contact = self.name_failed(&mut entry, &place);
+                if self.config.contacts_in_failed {
+                    value["contacts"] = json!([contact]);
+                }
                 value["statuses"] = json!([entry]);
             }
             None => self.name(&mut value, entry, &place, status),
@@ -50,8 +53,8 @@ impl State {
         let _queued = self.enqueue(&place.number, update);
     }
 
-    /// A failed status has the id that we sent to, and no other.
-    fn name_failed(&self, entry: &mut Value, place: &Place) {
+    /// A failed status has the id that we sent to, and no other. Gives the contact that says the same.
+    fn name_failed(&self, entry: &mut Value, place: &Place) -> Value {
         let person = self.customer(place.customer);
         let (key, id) = if self.people[place.customer].members.is_some() {
             entry["recipient_type"] = "group".into();
@@ -61,9 +64,11 @@ impl State {
         } else {
             ("recipient_user_id", &person.bsuid)
         };
+        let contact_key = if key == "recipient_id" { "wa_id" } else { "user_id" };
         if let Some(id) = id {
             entry[key] = id.clone().into();
         }
+        json!({ contact_key: id })
     }
 
     fn name(&self, value: &mut Value, mut entry: Value, place: &Place, status: &str) {
