@@ -214,3 +214,25 @@ async fn downloads_go_wrong_on_order() {
     assert_eq!(download(&world, url).await.status(), 404);
     assert_eq!(download(&world, url).await.bytes().await.unwrap(), JPEG, "and then all is well");
 }
+
+#[tokio::test]
+async fn a_voice_message_is_read_without_delivered_and_played() {
+    let world = World::start().await;
+    let whatsapp = &world.sim.whatsapp;
+    whatsapp.configure(json!({ "skip_delivered": true, "played_after_ms": 110 })).unwrap();
+    whatsapp.say(Say::text(NUMBER, &ana(), "Hi")).unwrap();
+    let (_, ogg) = upload(&world, "audio/ogg", b"OggS").await;
+    world.send(&message("audio", json!({ "id": ogg["id"], "voice": true }))).await;
+    let ticks = until("played", async || {
+        let record = world.sim.record.from(1, 1_000);
+        let tick = |entry: &e2e::sim::Entry| match &entry.what {
+            What::Tick { status, .. } => Some(status.clone()),
+            _ => None,
+        };
+        let ticks: Vec<String> = record.iter().filter_map(tick).collect();
+        (ticks.last()? == "played").then_some(ticks)
+    })
+    .await;
+    assert_eq!(ticks, ["sent", "read", "played"]);
+    assert_eq!(whatsapp.phone(NUMBER, ANA).unwrap().messages[1].tick, "played");
+}
