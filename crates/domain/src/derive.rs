@@ -71,19 +71,6 @@ impl Keying {
     }
 }
 
-/// Where a kept file can be opened by whoever has the link, until `expires`: a path under the
-/// public address of ingress. It holds no name and no number, only the file's digest.
-pub fn media_path(keying: &Keying, object: &str, expires: crate::Millis, ending: &str) -> String {
-    let ending: String = ending.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    let mac = media_mac(keying, object, expires, &ending);
-    format!("media/{object}/{expires}/{mac}.{ending}")
-}
-
-/// What [`media_path`] signs: the file, how long, and what it opens as.
-pub fn media_mac(keying: &Keying, object: &str, expires: crate::Millis, ending: &str) -> String {
-    hex::encode(keying.digest("media-link", &[object, &expires.to_string(), ending]))
-}
-
 impl std::fmt::Debug for Keying {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keying(…)")

@@ -48,13 +48,17 @@ pub struct Egress {
     /// sends leave no records and are repeated whenever in doubt.
     #[arg(skip = true)]
     pub send_ledger: bool,
+    /// False in fault runs only (`pace` in BATON_UNSAFE_DISABLE): their customers chat faster than
+    /// WhatsApp would let anybody be answered.
+    #[arg(skip = true)]
+    pub pace: bool,
 }
 
 impl Config {
     /// The part that [`crate::run`] takes.
     pub fn egress(&self) -> Egress {
-        let off = self.bus.unsafe_disable.iter().any(|name| name.trim() == "send-ledger");
-        Egress { send_ledger: !off, ..self.egress.clone() }
+        let on = |safeguard: &str| !self.bus.unsafe_disable.iter().any(|name| name.trim() == safeguard);
+        Egress { send_ledger: on("send-ledger"), pace: on("pace"), ..self.egress.clone() }
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn run(
             config.send_grace,
             config.send_ledger,
             metrics.clone(),
-            Pacer::new(store.clone()),
+            config.pace.then(|| Pacer::new(store.clone())),
             Files::new(media.clone(), attachments(&settings).context("set up the client for reps' files")?),
         ),
     };

@@ -56,7 +56,8 @@ pub(crate) struct Sender {
     ledger_on: bool,
     metrics: Metrics,
     gates: Gates,
-    pacer: Pacer,
+    /// None in fault runs only.
+    pacer: Option<Pacer>,
     files: Files,
     /// Sends whose duplicates were counted.
     counted: Mutex<HashSet<SendRef>>,
@@ -87,7 +88,7 @@ impl Sender {
         grace: Duration,
         ledger_on: bool,
         metrics: Metrics,
-        pacer: Pacer,
+        pacer: Option<Pacer>,
         files: Files,
     ) -> Self {
         let (gates, counted) = (Gates::default(), Mutex::default());
@@ -198,9 +199,10 @@ impl Sender {
                 Origin::Notice => Priority::Notice,
             },
         };
+        let Some(pacer) = &self.pacer else { return Ok(()) };
         let deadline = Instant::now() + PACE_PATIENCE;
         loop {
-            let (wait, by) = match self.pacer.pace(&pace).await {
+            let (wait, by) = match pacer.pace(&pace).await {
                 Paced::Go => return Ok(()),
                 Paced::Wait(wait, by) => (wait, by),
             };
@@ -306,8 +308,8 @@ impl Sender {
             Later::PairPaced => Some(Hold::Pair(job.key)),
             Later::Unreachable | Later::Config | Later::Transient => None,
         };
-        if let (Some(hold), Some(rest)) = (hold, rest)
-            && let Err(error) = self.pacer.block(hold, rest).await
+        if let (Some(hold), Some(rest), Some(pacer)) = (hold, rest, &self.pacer)
+            && let Err(error) = pacer.block(hold, rest).await
         {
             tracing::debug!(
                 { fields::ERROR } = runtime::error_chain(&error),

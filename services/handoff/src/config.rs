@@ -7,10 +7,6 @@ pub struct Config {
     /// Where `/livez` and `/readyz` are served.
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8081")]
     pub listen_addr: SocketAddr,
-    /// Where ingress can be reached from outside (https): the beginning of links to customers' files
-    /// that Salesforce does not take. Without it the rep is only told that there was one.
-    #[arg(long, env = "PUBLIC_URL")]
-    pub public_url: Option<url::Url>,
     #[command(flatten)]
     pub bus: bus::Config,
     #[command(flatten)]

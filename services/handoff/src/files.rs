@@ -1,24 +1,16 @@
-//! Customers' files for the rep: attached where Salesforce takes them, else a link to our copy.
-
-use std::time::Duration;
+//! Customers' files for the rep: attached where Salesforce takes them, else told of in words.
 
 use bus::{Failure, MediaStore};
 use bytes::Bytes;
 use domain::{ThreadId, derive, derive::Keying};
 use salesforce::{Error, FileUpload, UploadPlan};
-use url::Url;
 use uuid::Uuid;
 
 use crate::{calls::failure, forward::StoredFile, peer::Peer};
 
-/// How long a link to our copy opens it.
-const LINK_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-
 pub(crate) struct Files {
     pub(crate) media: MediaStore,
     pub(crate) keying: Keying,
-    /// Where ingress can be reached from outside.
-    pub(crate) public_url: Option<Url>,
 }
 
 impl Files {
@@ -56,19 +48,6 @@ impl Files {
             0..1_000_000 => format!("{} KB", file.bytes.div_ceil(1_000)),
             bytes => format!("{} MB", bytes.div_ceil(1_000_000)),
         };
-        let about = format!("{caption}\nThe file {} ({size}) is not attached: {why}.", file.name);
-        match self.link(&file.object, &file.name) {
-            // A text that ends with a link would be cut in two by Salesforce.
-            Some(link) => format!("{about} Open it within 7 days at {link} ."),
-            None => about,
-        }
-    }
-
-    fn link(&self, object: &str, name: &str) -> Option<Url> {
-        let life = i64::try_from(LINK_LIFE.as_millis()).ok()?;
-        let expires = runtime::now().saturating_add(life);
-        let ending = name.rsplit_once('.').map_or("bin", |(_, ending)| ending);
-        let path = derive::media_path(&self.keying, object, expires, ending);
-        self.public_url.as_ref()?.join(&path).ok()
+        format!("{caption}\nThe file {} ({size}) is not attached: {why}.", file.name)
     }
 }

@@ -26,7 +26,6 @@ use store::Store;
 use tokens::Tokens;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::{calls::Calls, files::Files, metrics::Metrics, receipts::Receipts, worker::Worker};
 
@@ -37,15 +36,10 @@ pub async fn run(
     log: Log,
     store: Store,
     settings: Settings,
-    public_url: Option<Url>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
-    let files = Files {
-        media: log.media().await.context("open the object store")?,
-        keying: keying.clone(),
-        public_url,
-    };
+    let files = Files { media: log.media().await.context("open the object store")?, keying: keying.clone() };
     let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
     let calls = Arc::new(Calls { tokens, settings: Arc::clone(&settings), store: store.clone(), files });
     let receipts = Receipts { log: log.clone(), calls: Arc::clone(&calls) };

@@ -170,6 +170,7 @@ impl World {
             max_streams: 100,
             max_connecting: 10,
             send_ledger: true,
+            pace: true,
         };
         change(&mut config);
         let bus = bus::Config { unsafe_disable, ..bus::Config::at(&self.nats.url()) };
