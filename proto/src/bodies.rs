@@ -1,5 +1,4 @@
-//! An entry, if it is of one kind: for readers that want one and skip all others. The only place
-//! that lists the kinds.
+//! An entry, if it is of one kind: for readers that want one and skip all others.
 
 use crate::v1::{self, entry::Body};
 
@@ -37,23 +36,10 @@ pub enum SendRecord {
 impl SendRecord {
     /// `None`: another kind of entry.
     pub fn of(body: Body) -> Option<Self> {
-        match body {
-            Body::SendIntent(intent) => Some(Self::Intent(intent)),
-            Body::SendOutcome(outcome) => Some(Self::Outcome(outcome)),
-            Body::WhatsappMessage(_)
-            | Body::WhatsappStatus(_)
-            | Body::AssistantAnswer(_)
-            | Body::ThreadFollowed(_)
-            | Body::CallResult(_)
-            | Body::SalesforceEvent(_)
-            | Body::Undelivered(_)
-            | Body::TimerFired(_)
-            | Body::OperatorCommand(_)
-            | Body::Decision(_)
-            | Body::AccountEvent(_)
-            | Body::MediaFetched(_)
-            | Body::Adopted(_) => None,
+        if let Body::SendIntent(intent) = body {
+            return Some(Self::Intent(intent));
         }
+        body.into_send_outcome().map(Self::Outcome)
     }
 
     /// Log position of the decision that asked for the send.

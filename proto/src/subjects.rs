@@ -226,6 +226,11 @@ pub fn filter_of(key: &ConversationKey, kind: Kind) -> String {
     }
 }
 
+/// Every record of a send, whatever the attempt.
+pub fn sends_of(key: &ConversationKey, send: SendId) -> String {
+    format!("conv.{}.{key}.{}.{send}.>", key.partition(), Kind::Send.as_str())
+}
+
 /// Everything about one conversation: its timeline, and what a purge erases.
 pub fn conversation(key: &ConversationKey) -> String {
     format!("conv.{}.{key}.>", key.partition())

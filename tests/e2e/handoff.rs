@@ -1,26 +1,13 @@
 //! The loop, and what may go wrong at its most delicate moment.
 
-use std::time::Duration;
-
 use e2e::sim::{Api, ControlClient, Customer, RepView, Say, Verb};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 use xtask::{
     check,
     stack::{NUMBER, Options, Stack},
 };
 
-/// Asks until there is something.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::until;
 
 async fn received(control: &ControlClient, customer: &Customer) -> Vec<String> {
     let phone = control.phone(NUMBER, &customer.key()).await.unwrap();

@@ -1,28 +1,15 @@
 //! More than text, in both directions, and what is around it: files, choices, quotes, receipts, the
 //! customer service window, other ids, other responders.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use e2e::sim::{
     Act, ChoiceFormat, ChoiceOption, ControlClient, Customer, Did, File, Happening, PhoneMessage, RepFile,
     RepMessage, RepView, Say, Speaker, Template, Verb,
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 use xtask::stack::{NUMBER, Options, Stack, WABA};
 
-/// Asks until there is something.
-async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::until;
 
 /// A customer and the rep who talks to them.
 struct Chat<'a> {

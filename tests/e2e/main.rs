@@ -6,3 +6,19 @@ mod faults;
 mod handoff;
 mod kinds;
 mod one_trace;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Asks until there is something.
+async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -17,7 +17,6 @@ mod salesforce_files;
 mod salesforce_reps;
 mod salesforce_switches;
 mod streams;
-mod streams_scale;
 mod streams_trouble;
 mod wa_inbound;
 mod wa_limits;

@@ -1,6 +1,26 @@
-//! Which addresses a file may be fetched from. Names in messages may resolve to anything.
+//! Which addresses may be called, and which a file may be fetched from: names in messages may resolve
+//! to anything.
 
 use std::net::IpAddr;
+
+use url::{Host, Url};
+
+/// This machine, by name or number: where tests and demos run what is elsewhere otherwise.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Whether `url` is https, at the usual port, on one of `domains` or below it.
+pub fn is_https_below<'a>(url: &Url, domains: impl IntoIterator<Item = &'a str>) -> bool {
+    let Some(Host::Domain(host)) = url.host() else { return false };
+    let below = |domain| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    url.scheme() == "https" && url.port().is_none() && domains.into_iter().any(below)
+}
 
 /// Whether an address is out in the open: not this machine, not a network behind it, nothing
 /// reserved.

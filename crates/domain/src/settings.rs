@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
-use crate::{IntegrationId, PhoneNumberId, WabaId};
+use crate::{IntegrationId, PhoneNumberId, WabaId, net::is_loopback};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -401,15 +401,6 @@ impl Settings {
 
     pub fn integration(&self, id: &IntegrationId) -> Option<&Integration> {
         self.integrations.iter().find(|integration| integration.id == *id)
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

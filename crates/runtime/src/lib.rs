@@ -34,6 +34,11 @@ pub fn now() -> domain::Millis {
     domain::Millis::try_from(since.as_millis()).unwrap_or(domain::Millis::MAX)
 }
 
+/// How long ago something was; nothing for what another clock puts into the future.
+pub fn age(at: domain::Millis) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::try_from(now().saturating_sub(at)).unwrap_or_default())
+}
+
 /// Makes aws-lc-rs the process's TLS provider. Call it first in `main`; calling it again is
 /// harmless. Everything that speaks TLS here is built without a provider of its own.
 pub fn init_crypto() {

@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use domain::net::is_public;
+use domain::net::{is_https_below, is_loopback, is_public};
 use http::{
     StatusCode,
     header::{CONTENT_TYPE, LOCATION},
@@ -17,11 +17,11 @@ use reqwest::{
     redirect,
 };
 use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
     ConfigError,
-    client::{USER_AGENT, is_loopback, tls},
+    client::{USER_AGENT, tls},
 };
 
 /// With everything below.
@@ -178,13 +178,7 @@ impl Attachments {
         if self.loopback && is_loopback(url) {
             return true;
         }
-        let Some(Host::Domain(host)) = url.host() else { return false };
-        let below = |domain: &str| {
-            host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
-        };
-        url.scheme() == "https"
-            && url.port().is_none()
-            && (HOSTS.iter().any(|domain| below(domain)) || self.hosts.iter().any(|domain| below(domain)))
+        is_https_below(url, HOSTS.into_iter().chain(self.hosts.iter().map(String::as_str)))
     }
 }
 

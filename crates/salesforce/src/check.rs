@@ -1,6 +1,9 @@
 //! What is wrong with an integration, field by field, before anything is called.
 
-use domain::settings::{Integration, Invalid, OrgId};
+use domain::{
+    net::is_loopback,
+    settings::{Integration, Invalid, OrgId},
+};
 use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
@@ -123,12 +126,7 @@ fn host_only(text: &str, loopback_too: bool) -> Result<Url, &'static str> {
     }
     let url: Url =
         text.parse().map_err(|_| "is not an address: it looks like https://name.my.salesforce.com")?;
-    let loopback = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
+    let loopback = is_loopback(&url);
     if url.scheme() != "https" && !(url.scheme() == "http" && loopback && loopback_too) {
         return Err("must start with https://");
     }

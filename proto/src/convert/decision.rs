@@ -42,11 +42,8 @@ impl StoredDecision {
 
     /// What a person reads of the message that was sent under this id, or as a part of it.
     pub fn sent(&self, id: &str) -> Option<String> {
-        self.decision.outputs.iter().find_map(|output| {
-            let Output::Send(send) = output else { return None };
-            let is_it = (0..MOST_PARTS).any(|index| send.id.part(index).to_string() == id);
-            is_it.then(|| send.body.as_text())
-        })
+        let is_part = |send: &&Send| (0..MOST_PARTS).any(|index| send.id.part(index).to_string() == id);
+        self.decision.sends().find(is_part).map(|send| send.body.as_text())
     }
 
     /// Every output with its cause.

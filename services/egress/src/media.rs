@@ -13,7 +13,7 @@ use std::{
 use bus::{Entry, Failure, Handler, Lease, Log, MediaStore};
 use bytes::{Buf as _, Bytes};
 use domain::{
-    message::{Content, InboundMessage, Media, MediaKind},
+    message::{InboundMessage, Media, MediaKind},
     settings::Settings,
 };
 use futures::Stream;
@@ -46,7 +46,7 @@ impl Handler for Fetching {
         let message = proto::decode(entry.payload.clone()).map_err(Failure::never)?.into_message();
         let message = message.ok_or_else(|| Failure::never("not a customer's message"))?;
         let message = proto::convert::inbound(message).map_err(Failure::never)?;
-        let Some(media) = file_of(&message.content) else { return Ok(()) };
+        let Some(media) = message.content.spoken().1.media() else { return Ok(()) };
         let subject = subjects::fact(&address.key, Kind::Media, &address.id);
         if self.log.last(&subject).await?.is_some() {
             return Ok(());
@@ -54,7 +54,7 @@ impl Handler for Fetching {
         let result = match self.fetch(&address.id, &message, media).await {
             Ok(stored) => media_fetched::Result::Stored(stored),
             Err(Trouble::Log(failure)) => return Err(failure),
-            Err(Trouble::Fetch(error @ FetchError::Retry(_))) if is_fresh(entry) => {
+            Err(Trouble::Fetch(error @ FetchError::Retry(_))) if runtime::age(entry.at) < PATIENCE => {
                 return Err(Failure::soon(error));
             }
             Err(Trouble::Fetch(error)) => {
@@ -110,34 +110,6 @@ impl Fetching {
             sha256,
         })
     }
-}
-
-fn file_of(content: &Content) -> Option<&Media> {
-    content.media().or_else(|| match content {
-        Content::Standby(inner) | Content::Echo(inner) | Content::OtherResponder(inner) => inner.media(),
-        Content::Text(_)
-        | Content::Media(_)
-        | Content::Location(_)
-        | Content::Contacts(_)
-        | Content::Choice(_)
-        | Content::Form(_)
-        | Content::Order(_)
-        | Content::Reaction { .. }
-        | Content::Edited { .. }
-        | Content::Revoked { .. }
-        | Content::Unsupported { .. }
-        | Content::Other { .. }
-        | Content::Identity(_)
-        | Content::ControlPassed { .. }
-        | Content::ControlTaken
-        | Content::MarketingConsent { .. }
-        | Content::Notice { .. } => None,
-    })
-}
-
-fn is_fresh(entry: &Entry) -> bool {
-    let age = runtime::now().saturating_sub(entry.at);
-    age < i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The customer's name for it without what file systems and headers mind, ending as its type says.

@@ -464,7 +464,7 @@ impl Sender {
     }
 
     async fn last_record(&self, key: &ConversationKey, send: SendId) -> Result<Option<Record>, Failure> {
-        let Some(entry) = self.log.last(&records_of(key, send)).await? else { return Ok(None) };
+        let Some(entry) = self.log.last(&subjects::sends_of(key, send)).await? else { return Ok(None) };
         let body = proto::decode(entry.payload).map_err(Failure::never)?;
         Record::from_body(body, entry.at).map(Some).map_err(Failure::never)
     }
@@ -490,11 +490,6 @@ fn parts(send: &Send) -> impl Iterator<Item = Part> {
 
 fn lost(send: &Send, part: &Part) -> ParkedMessage {
     ParkedMessage { body: part.body.clone(), quotes: part.quotes.clone(), origin: send.origin }
-}
-
-/// Every record of a send, whatever the attempt.
-fn records_of(key: &ConversationKey, send: SendId) -> String {
-    format!("conv.{}.{key}.{}.{send}.>", key.partition(), Kind::Send.as_str())
 }
 
 fn held(lease: &Lease) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bus::{Entry, Failure, Log};
 use domain::{
     Cause, ContactId, ConversationKey, Seq, SessionId, ThreadId, derive,
+    derive::Keying,
     message::split_text,
     session::{Brief, Call, CallResult, Conversation},
     settings::Settings,
@@ -51,6 +52,7 @@ pub(crate) struct Calls {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
     pub(crate) files: Files,
+    pub(crate) keying: Keying,
 }
 
 impl Calls {
@@ -300,7 +302,7 @@ impl Doing<'_> {
 
     /// The words of a message that the customer refers to: theirs, or one of ours.
     async fn quoted(&self, wamid: &domain::Wamid) -> Result<Option<String>, Failure> {
-        let theirs = subjects::fact(self.key, Kind::WhatsApp, &self.calls.files.keying.wamid(wamid));
+        let theirs = subjects::fact(self.key, Kind::WhatsApp, &self.calls.keying.wamid(wamid));
         if let Some(entry) = self.log.last(&theirs).await? {
             let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
             let turns =

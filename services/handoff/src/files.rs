@@ -2,7 +2,7 @@
 
 use bus::{Failure, MediaStore};
 use bytes::Bytes;
-use domain::{ThreadId, derive, derive::Keying};
+use domain::{ThreadId, derive};
 use salesforce::{Error, FileUpload, UploadPlan};
 use uuid::Uuid;
 
@@ -10,7 +10,6 @@ use crate::{calls::failure, forward::StoredFile, peer::Peer};
 
 pub(crate) struct Files {
     pub(crate) media: MediaStore,
-    pub(crate) keying: Keying,
 }
 
 impl Files {

@@ -122,8 +122,7 @@ pub(crate) async fn fetched(
         };
     }
     let Some(payload) = found else {
-        let age = runtime::now().saturating_sub(turn.at);
-        if age < i64::try_from(FILE_DEADLINE.as_millis()).unwrap_or(i64::MAX) {
+        if runtime::age(turn.at) < FILE_DEADLINE {
             return Err(Failure::soon("the customer's file is not there yet"));
         }
         return Ok(Fetched::Failed("it did not arrive in time".into()));

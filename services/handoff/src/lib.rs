@@ -39,9 +39,15 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
-    let files = Files { media: log.media().await.context("open the object store")?, keying: keying.clone() };
+    let files = Files { media: log.media().await.context("open the object store")? };
     let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
-    let calls = Arc::new(Calls { tokens, settings: Arc::clone(&settings), store: store.clone(), files });
+    let calls = Arc::new(Calls {
+        tokens,
+        settings: Arc::clone(&settings),
+        store: store.clone(),
+        files,
+        keying: keying.clone(),
+    });
     let receipts = Receipts { log: log.clone(), calls: Arc::clone(&calls) };
     let worker = Worker {
         log: log.clone(),

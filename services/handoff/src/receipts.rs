@@ -7,7 +7,7 @@ use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{ConversationKey, EntryId, ThreadId, derive};
 use proto::{
     SendRecord, StoredDecision,
-    subjects::{Kind, SendRef},
+    subjects::{self, SendRef},
     v1::salesforce_event::What,
 };
 use salesforce::{Receipt, Retry};
@@ -43,8 +43,7 @@ impl Handler for Receipts {
         match acked {
             Ok(()) => Ok(()),
             Err(error) => {
-                let age = runtime::now().saturating_sub(entry.at);
-                let fresh = age < i64::try_from(FRESH.as_millis()).unwrap_or(i64::MAX);
+                let fresh = runtime::age(entry.at) < FRESH;
                 match error.retry() {
                     Retry::Soon | Retry::Renew if fresh => Err(Failure::soon(error)),
                     Retry::After(pause) if fresh => Err(Failure::after(pause, error)),
@@ -68,7 +67,7 @@ struct Told {
 
 impl Receipts {
     async fn told(&self, key: &ConversationKey, reference: SendRef) -> Result<Option<Told>, Failure> {
-        let records = format!("conv.{}.{key}.{}.{}.>", key.partition(), Kind::Send.as_str(), reference.send);
+        let records = subjects::sends_of(key, reference.send);
         let Some(record) = self.log.last(&records).await? else { return Ok(None) };
         let record = SendRecord::of(proto::decode(record.payload).map_err(Failure::never)?);
         let decision = record.map_or(0, |record| record.decision());

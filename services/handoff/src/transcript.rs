@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use domain::{
     Millis, SessionId, Wamid,
-    message::{Content, Customer, Forwarded, InboundMessage, split_text},
-    session::{Brief, Origin, Output},
+    message::{Content, Customer, Forwarded, InboundMessage, Speaker, split_text},
+    session::{Brief, Decision, Origin, Send},
 };
 use jiff::Timestamp;
 use proto::{Malformed, StoredDecision, v1::entry::Body};
@@ -51,60 +51,34 @@ pub(crate) fn turns(id: &str, at: Millis, body: Body) -> Result<Vec<Turn>, Malfo
         Body::WhatsappMessage(message) => {
             Ok(inbound(id, &proto::convert::inbound(message)?).into_iter().collect())
         }
-        Body::Decision(decision) => sent(at, &StoredDecision::try_from(decision)?),
+        Body::Decision(decision) => Ok(sent(at, &StoredDecision::try_from(decision)?.decision)),
         _ => Ok(Vec::new()),
     }
 }
 
-fn sent(at: Millis, decision: &StoredDecision) -> Result<Vec<Turn>, Malformed> {
-    let turn = |output: &Output| match output {
-        Output::Send(send) => Some(Turn {
-            at,
-            who: match send.origin {
-                Origin::Assistant | Origin::Notice => ASSISTANT,
-                Origin::Rep => "Rep",
-                Origin::Bot => "Bot",
-            },
-            text: send.body.as_text(),
-            wamid: None,
-            about: None,
-            media: None,
-        }),
-        Output::Ask(_)
-        | Output::Seen { .. }
-        | Output::Control(_)
-        | Output::Move(_)
-        | Output::Follow { .. }
-        | Output::Unfollow { .. }
-        | Output::Call(_)
-        | Output::Timer { .. } => None,
+fn sent(at: Millis, decision: &Decision) -> Vec<Turn> {
+    let turn = |send: &Send| Turn {
+        at,
+        who: match send.origin {
+            Origin::Assistant | Origin::Notice => ASSISTANT,
+            Origin::Rep => "Rep",
+            Origin::Bot => "Bot",
+        },
+        text: send.body.as_text(),
+        wamid: None,
+        about: None,
+        media: None,
     };
-    Ok(decision.outputs().filter_map(|(_, output)| turn(output)).collect())
+    decision.sends().map(turn).collect()
 }
 
 /// What a message is to a rep; `None` for what they need not see.
 pub(crate) fn inbound(id: &str, message: &InboundMessage) -> Option<Turn> {
-    let (who, content) = match &message.content {
-        Content::Echo(content) => ("Colleague (WhatsApp app)", content.as_ref()),
-        Content::Standby(content) => (CUSTOMER, content.as_ref()),
-        Content::OtherResponder(content) => ("Other assistant", content.as_ref()),
-        said @ (Content::Text(_)
-        | Content::Media(_)
-        | Content::Location(_)
-        | Content::Contacts(_)
-        | Content::Choice(_)
-        | Content::Form(_)
-        | Content::Order(_)
-        | Content::Reaction { .. }
-        | Content::Edited { .. }
-        | Content::Revoked { .. }
-        | Content::Unsupported { .. }
-        | Content::Other { .. }
-        | Content::Identity(_)
-        | Content::ControlPassed { .. }
-        | Content::ControlTaken
-        | Content::MarketingConsent { .. }
-        | Content::Notice { .. }) => (CUSTOMER, said),
+    let (speaker, content) = message.content.spoken();
+    let who = match speaker {
+        Speaker::Customer => CUSTOMER,
+        Speaker::Colleague => "Colleague (WhatsApp app)",
+        Speaker::OtherResponder => "Other assistant",
     };
     let about = match content {
         Content::Reaction { to, .. } => Some(to.clone()),

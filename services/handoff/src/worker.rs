@@ -199,33 +199,18 @@ impl Worker {
 
     /// What a message tells about the person beside who wrote it. Hints: the directory may be away.
     async fn learn(&self, contact: ContactId, message: &InboundMessage) {
-        let learnt = match &message.content {
-            Content::Identity(change) => {
-                self.store.alias_moved(&self.keying, contact, &change.before, &change.after).await.map(|_| ())
-            }
+        let content = &message.content;
+        let learnt = if let Content::Identity(change) = content {
+            self.store.alias_moved(&self.keying, contact, &change.before, &change.after).await.map(|_| ())
+        } else if let Content::Contacts(cards) = content {
             // Only the card that the customer was asked for is surely their own.
-            Content::Contacts(cards) => self.own_card(contact, cards.iter().find(|card| card.own)).await,
-            Content::Text(text) => match shared_email(text) {
-                Some(email) => self.store.link_email(&self.keying, contact, email).await.map(|_| ()),
-                None => Ok(()),
-            },
-            Content::Media(_)
-            | Content::Location(_)
-            | Content::Choice(_)
-            | Content::Form(_)
-            | Content::Order(_)
-            | Content::Reaction { .. }
-            | Content::Edited { .. }
-            | Content::Revoked { .. }
-            | Content::Unsupported { .. }
-            | Content::Other { .. }
-            | Content::Echo(_)
-            | Content::Standby(_)
-            | Content::OtherResponder(_)
-            | Content::ControlPassed { .. }
-            | Content::ControlTaken
-            | Content::MarketingConsent { .. }
-            | Content::Notice { .. } => Ok(()),
+            self.own_card(contact, cards.iter().find(|card| card.own)).await
+        } else if let Content::Text(text) = content
+            && let Some(email) = shared_email(text)
+        {
+            self.store.link_email(&self.keying, contact, email).await.map(|_| ())
+        } else {
+            Ok(())
         };
         if let Err(e) = learnt {
             tracing::warn!(error = runtime::error_chain(&e), "contact directory not updated");

@@ -1,16 +1,13 @@
 //! From a body to stored entries.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
-use domain::{ConversationKey, Millis, PhoneNumberId, derive::Keying};
+use domain::{ConversationKey, PhoneNumberId, derive::Keying};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runtime::{fields, telemetry::TRACE_ONLY};
 use secrecy::SecretString;
@@ -108,7 +105,7 @@ impl Intake {
             timeout(self.read_timeout, whole(&mut body, length)).await.unwrap_or(Err(RouteError::TooSlow))?;
         let signature = headers.get(signature::HEADER).map(|value| value.as_bytes());
         self.signatures.verify(signature, &body).map_err(RouteError::Signature)?;
-        let events = match webhook::parse(&body, now()) {
+        let events = match webhook::parse(&body, runtime::now()) {
             Ok(events) => events,
             Err(ParseError::NotOurs) => return Ok(Taken::NotOurs),
             Err(error @ ParseError::NotJson { .. }) => return Err(RouteError::NotJson(error)),
@@ -242,10 +239,4 @@ async fn part(body: &mut Limited<Body>) -> Result<Option<Bytes>, RouteError> {
 
 fn pieces(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(PIECE_BYTES).max(1)).unwrap_or(u32::MAX)
-}
-
-/// Stands in for timestamps that cannot be read.
-fn now() -> Millis {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since_epoch.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -15,6 +15,8 @@ pub use build::BUILT;
 pub(crate) use build::programs;
 use devstack::{Nats, Process, Valkey};
 use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
+use salesforce::keys::{KeyPair, generate_key_pair};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 pub use service::{SERVICES, Service};
 use tempfile::TempDir;
@@ -71,7 +73,7 @@ struct Shared {
     app_secret: String,
     verify_token: String,
     access_token: String,
-    rsa: keys::RsaPair,
+    rsa: KeyPair,
 }
 
 impl Stack {
@@ -91,7 +93,7 @@ impl Stack {
             app_secret: keys::secret()?,
             verify_token: keys::secret()?,
             access_token: keys::secret()?,
-            rsa: keys::rsa()?,
+            rsa: generate_key_pair(2048).context("make an RSA key")?,
         };
         let settings = write_settings(dir.path(), &addresses, &shared, &options.policy)?;
         let mut env: Vec<(String, String)> = [
@@ -180,7 +182,7 @@ impl Stack {
     }
 
     async fn configure_sim(&mut self, shared: &Shared) -> Result<()> {
-        let keys = [PublicKey::pem(KEY_ID, &shared.rsa.public)];
+        let keys = [PublicKey::pem(KEY_ID, &shared.rsa.public_pem)];
         let org = json!({
             "org_id": ORG_ID, "es_developer_name": DEPLOYMENT, "issuer": ISSUER, "keys": keys, "flow": Flow::default(),
         });
@@ -231,9 +233,9 @@ fn write_settings(
     policy: &serde_json::Value,
 ) -> Result<PathBuf> {
     let files = [
-        ("access-token", &shared.access_token),
-        ("identity.pem", &shared.rsa.private),
-        ("identity.pub.pem", &shared.rsa.public),
+        ("access-token", shared.access_token.as_str()),
+        ("identity.pem", shared.rsa.private_pem.expose_secret()),
+        ("identity.pub.pem", shared.rsa.public_pem.as_str()),
     ];
     for (name, text) in files {
         std::fs::write(dir.join(name), text).context("write a secret")?;

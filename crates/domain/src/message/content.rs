@@ -71,6 +71,16 @@ pub enum Content {
     },
 }
 
+/// Who said what a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    Customer,
+    /// Somebody of the business, in the WhatsApp Business app.
+    Colleague,
+    /// Another responder on the number.
+    OtherResponder,
+}
+
 /// A file that a customer sent. Meta keeps it for seven days (§6.1); Baton fetches it on arrival.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Media {
@@ -217,27 +227,20 @@ impl Content {
     }
 
     pub const fn media(&self) -> Option<&Media> {
-        match self {
-            Self::Media(media) => Some(media),
-            Self::Text(_)
-            | Self::Location(_)
-            | Self::Contacts(_)
-            | Self::Choice(_)
-            | Self::Form(_)
-            | Self::Order(_)
-            | Self::Unsupported { .. }
-            | Self::Other { .. }
-            | Self::Reaction { .. }
-            | Self::Edited { .. }
-            | Self::Revoked { .. }
-            | Self::Identity(_)
-            | Self::Echo(_)
-            | Self::Standby(_)
-            | Self::OtherResponder(_)
-            | Self::ControlPassed { .. }
-            | Self::ControlTaken
-            | Self::MarketingConsent { .. }
-            | Self::Notice { .. } => None,
+        if let Self::Media(media) = self { Some(media) } else { None }
+    }
+
+    /// What was said and by whom: copies of what passed between others are taken out of their
+    /// wrapping.
+    pub fn spoken(&self) -> (Speaker, &Self) {
+        if let Self::Echo(content) = self {
+            (Speaker::Colleague, content)
+        } else if let Self::OtherResponder(content) = self {
+            (Speaker::OtherResponder, content)
+        } else if let Self::Standby(content) = self {
+            (Speaker::Customer, content)
+        } else {
+            (Speaker::Customer, self)
         }
     }
 

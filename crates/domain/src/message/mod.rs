@@ -6,7 +6,7 @@ mod split;
 
 pub use content::{
     Choice, ChoiceKind, ContactCard, Content, Form, IdentityChange, Location, Media, MediaKind, Order,
-    OrderItem,
+    OrderItem, Speaker,
 };
 pub use outgoing::{
     Attachment, Buttons, File, Header, LinkButton, List, Outgoing, Parameter, Section, Tap, Template,

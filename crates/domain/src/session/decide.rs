@@ -58,9 +58,9 @@ impl Turn<'_> {
             Content::Reaction { .. } => {
                 self.meet(message);
                 self.unpark();
-                self.mark(message);
+                self.mark();
             }
-            Content::Edited { .. } | Content::Revoked { .. } => self.mark(message),
+            Content::Edited { .. } | Content::Revoked { .. } => self.mark(),
             Content::Identity(change) => self.identity_changed(change),
             Content::Echo(content) => self.answered_in_the_app(&content.as_text()),
             Content::Standby(_) => {
@@ -158,7 +158,7 @@ impl Turn<'_> {
     }
 
     /// Something about an earlier message: the rep sees it, nobody answers it.
-    fn mark(&mut self, _message: &InboundMessage) {
+    fn mark(&mut self) {
         let seq = self.at.seq;
         match &mut self.state.owner {
             Owner::Assistant => {}
@@ -220,7 +220,7 @@ impl Turn<'_> {
             return;
         }
         self.state.epoch = self.state.epoch.max(before.epoch) + 1;
-        self.state.thread = before.thread_id_known();
+        self.state.thread = before.thread;
         self.state.thread_created = before.thread_created;
         self.state.ended_session.clone_from(&before.ended_session);
         // What the customer wrote under the new ids before we were told of the change.

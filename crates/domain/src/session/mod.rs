@@ -116,13 +116,6 @@ impl Conversation {
     }
 }
 
-impl Conversation {
-    /// The Salesforce conversation that was asked for, if any was.
-    fn thread_id_known(&self) -> Option<ThreadId> {
-        self.followed_thread().map(|(thread, _)| thread).or(self.thread)
-    }
-}
-
 impl Opening {
     /// This message waits for the thread.
     fn hold(&mut self, seq: Seq) {
@@ -590,4 +583,13 @@ pub struct Context<'a> {
 pub struct Decision {
     pub state: Conversation,
     pub outputs: Vec<Output>,
+}
+
+impl Decision {
+    /// What goes to the customer.
+    pub fn sends(&self) -> impl Iterator<Item = &Send> {
+        self.outputs
+            .iter()
+            .filter_map(|output| if let Output::Send(send) = output { Some(send) } else { None })
+    }
 }

@@ -13,6 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use domain::{
     Millis, ThreadId,
+    net::is_loopback,
     settings::{Integration, OrgId},
 };
 use http::{Method, StatusCode};
@@ -23,7 +24,7 @@ use url::Url;
 use uuid::Uuid;
 
 use self::setup::host;
-pub(crate) use self::setup::{is_loopback, tls};
+pub(crate) use self::setup::tls;
 pub use self::{
     entries::{Direction, EntriesQuery, History},
     files::{AttachmentLimits, FileUpload, UploadPlan, plan_upload},

@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use domain::settings::{Integration, Invalid};
-use url::{Host, Url};
+use domain::{
+    net::is_loopback,
+    settings::{Integration, Invalid},
+};
+use url::Url;
 
 use crate::identity;
 
@@ -55,15 +58,6 @@ pub(super) fn host(integration: &Integration) -> Result<Url, ConfigError> {
         return Err(ConfigError::Host);
     }
     Ok(base)
-}
-
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// One configuration for all clients: session tickets make storms of reconnects cheaper.

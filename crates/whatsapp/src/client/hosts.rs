@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use domain::net::is_public;
+use domain::net::{is_https_below, is_loopback, is_public};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use url::{Host, Url};
+use url::Url;
 
 use super::ConfigError;
 
@@ -41,19 +41,7 @@ pub(super) fn is_metas(base: &Url, url: &Url) -> bool {
     if url.origin() == base.origin() {
         return true;
     }
-    let Some(Host::Domain(host)) = url.host() else { return false };
-    let below =
-        |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    url.scheme() == "https" && url.port().is_none() && FILE_HOSTS.iter().any(|domain| below(domain))
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
+    is_https_below(url, FILE_HOSTS)
 }
 
 /// Names that resolve to addresses inside a network are not Meta's, whatever they say.

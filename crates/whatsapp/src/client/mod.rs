@@ -238,7 +238,7 @@ struct Usage {
 impl Client {
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         let base = config.graph_url.clone();
-        let loopback = hosts::is_loopback(&base);
+        let loopback = domain::net::is_loopback(&base);
         if base.cannot_be_a_base() || !(base.scheme() == "https" || base.scheme() == "http" && loopback) {
             return Err(ConfigError::Insecure);
         }

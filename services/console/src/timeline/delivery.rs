@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use domain::{SendId, Seq, message::split_text, session::Output};
+use domain::{SendId, Seq, message::split_text};
 use proto::{
     subjects::SendRef,
     v1::{self, entry::Body, send_outcome},
@@ -114,8 +114,7 @@ impl Deliveries {
             if !facts.contains(&stored.answers) {
                 continue;
             }
-            for output in &stored.decision.outputs {
-                let Output::Send(send) = output else { continue };
+            for send in stored.decision.sends() {
                 let parts = split_text(&send.body.as_text(), PART).len();
                 if parts > 1 {
                     long.insert(record.seq, send.id);
@@ -234,10 +233,7 @@ impl Deliveries {
 
 /// Either form in which a reference comes: as it travelled, or as it stands in subjects.
 fn reference(text: &str) -> Option<SendRef> {
-    SendRef::from_opaque(text).or_else(|| {
-        let (send, attempt) = text.rsplit_once('-')?;
-        Some(SendRef { send: send.parse().ok()?, attempt: attempt.parse().ok()? })
-    })
+    SendRef::from_opaque(text).or_else(|| text.parse().ok())
 }
 
 /// Receipts come in any order, and of several attempts: what was seen by the customer counts most.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{
     Cause, Millis, SendId, Seq,
-    message::Content as Said,
+    message::{Content as Said, Speaker},
     session::{Call, ControlAction, Origin, Output, Send},
 };
 use proto::{
@@ -348,27 +348,14 @@ fn wrote(message: &v1::WhatsAppMessage, line: &mut Line) -> (Who, String) {
     let Ok(message) = proto::convert::inbound(message.clone()) else {
         return (Who::Customer, "sent something that this console cannot read".into());
     };
-    let (who, content) = match &message.content {
-        Said::Notice { kind } => return (Who::Whatsapp, format!("notice: {kind}")),
-        Said::Echo(content) => (Who::Operator, content.as_ref()),
-        Said::OtherResponder(content) => (Who::Assistant, content.as_ref()),
-        Said::Standby(content) => (Who::Customer, content.as_ref()),
-        said @ (Said::Text(_)
-        | Said::Media(_)
-        | Said::Location(_)
-        | Said::Contacts(_)
-        | Said::Choice(_)
-        | Said::Form(_)
-        | Said::Order(_)
-        | Said::Reaction { .. }
-        | Said::Edited { .. }
-        | Said::Revoked { .. }
-        | Said::Unsupported { .. }
-        | Said::Other { .. }
-        | Said::Identity(_)
-        | Said::ControlPassed { .. }
-        | Said::ControlTaken
-        | Said::MarketingConsent { .. }) => (Who::Customer, said),
+    if let Said::Notice { kind } = &message.content {
+        return (Who::Whatsapp, format!("notice: {kind}"));
+    }
+    let (speaker, content) = message.content.spoken();
+    let who = match speaker {
+        Speaker::Customer => Who::Customer,
+        Speaker::Colleague => Who::Operator,
+        Speaker::OtherResponder => Who::Assistant,
     };
     line.text = Some(content.as_text());
     let what = match (&message.content, content) {

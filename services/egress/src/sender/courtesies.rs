@@ -26,8 +26,7 @@ impl Sender {
         typing: bool,
         decided_at: domain::Millis,
     ) {
-        let age = runtime::now().saturating_sub(decided_at);
-        if age > i64::try_from(FRESH.as_millis()).unwrap_or(i64::MAX) || !self.ledger_on {
+        if runtime::age(decided_at) > FRESH || !self.ledger_on {
             return;
         }
         let shown = self.whatsapp.mark_read(&state.number, &channel.access_token, wamid, typing).await;

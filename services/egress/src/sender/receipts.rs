@@ -4,10 +4,7 @@ use std::sync::PoisonError;
 
 use bus::Failure;
 use bytes::Bytes;
-use domain::{
-    ConversationKey, SendId, Seq,
-    session::{Output, ParkedMessage},
-};
+use domain::{ConversationKey, SendId, Seq, session::ParkedMessage};
 use proto::{StoredDecision, subjects::SendRef, v1};
 use runtime::fields;
 
@@ -83,18 +80,9 @@ impl Sender {
     async fn lost(&self, decision: Seq, id: SendId) -> Result<Option<ParkedMessage>, Failure> {
         let Some(entry) = self.log.get(decision).await? else { return Ok(None) };
         let Ok(stored) = StoredDecision::decode(entry.payload) else { return Ok(None) };
-        let sends = stored.decision.outputs.iter().filter_map(|output| match output {
-            Output::Send(send) => Some(send),
-            Output::Ask(_)
-            | Output::Seen { .. }
-            | Output::Control(_)
-            | Output::Move(_)
-            | Output::Follow { .. }
-            | Output::Unfollow { .. }
-            | Output::Call(_)
-            | Output::Timer { .. } => None,
-        });
-        Ok(sends
+        Ok(stored
+            .decision
+            .sends()
             .flat_map(|send| parts(send).map(move |part| (send, part)))
             .find(|(_, part)| part.id == id)
             .map(|(send, part)| lost(send, &part)))

@@ -5,11 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{
-    encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
-    rsa::{KeyPair, KeySize},
-    signature::KeyPair as _,
-};
 use axum::{Router, http::StatusCode, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bus::{Chained, Entry, Log};
@@ -25,6 +20,8 @@ use proto::{
     subjects::{self, Kind, SendRef},
     v1::{self, entry::Body},
 };
+use salesforce::keys::{KeyPair, generate_key_pair};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use store::Store;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -73,20 +70,9 @@ pub(crate) async fn until<T>(what: &str, mut ready: impl AsyncFnMut() -> Option<
     }
 }
 
-fn keys() -> &'static (String, String) {
-    static SHARED: OnceLock<(String, String)> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let keys = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let private: Pkcs8V1Der<'_> = keys.as_der().unwrap();
-        let public: PublicKeyX509Der<'_> = keys.public_key().as_der().unwrap();
-        let pem = |label: &str, der: &[u8]| {
-            let text = STANDARD.encode(der);
-            let lines: Vec<&str> =
-                text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-        };
-        (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
-    })
+fn keys() -> &'static KeyPair {
+    static SHARED: OnceLock<KeyPair> = OnceLock::new();
+    SHARED.get_or_init(|| generate_key_pair(2048).unwrap())
 }
 
 impl World {
@@ -95,9 +81,9 @@ impl World {
         let nats = devstack::Nats::start().await.unwrap();
         let valkey = devstack::Valkey::start().await.unwrap();
         let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-        let (private, public) = keys();
+        let keys = keys();
         let mut options = Options::default();
-        options.salesforce_config.keys = vec![PublicKey::pem("key-1", public)];
+        options.salesforce_config.keys = vec![PublicKey::pem("key-1", &keys.public_pem)];
         options.salesforce_config.issuer = ISSUER.into();
         options.salesforce_config.token_limit = false;
         options.salesforce_config.ping_interval_ms = 500;
@@ -112,7 +98,7 @@ impl World {
                 "messaging_url": sim.addresses().salesforce,
                 "es_developer_name": "Phone_Bridge_Client", "org_id": "00DRT0000004QhW",
                 "auth_key_id": "key-1", "issuer": ISSUER,
-                "jwt_private_key": private, "jwt_public_key": public,
+                "jwt_private_key": keys.private_pem.expose_secret(), "jwt_public_key": keys.public_pem,
             }],
         }))
         .unwrap();

@@ -1,4 +1,6 @@
-//! What an open stream costs the simulator.
+//! What an open stream costs the simulator, in memory and CPU: `cargo run -p e2e --example stream_cost
+//! [streams]`, after `cargo build -p e2e --bin sim`. Two stretches of 30 s are measured.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement by hand")]
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +10,6 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
 };
-
-use crate::help::id;
 
 /// Resident KiB and CPU milliseconds of a process.
 fn usage(pid: u32) -> (u64, u64) {
@@ -21,12 +21,13 @@ fn usage(pid: u32) -> (u64, u64) {
     (rss.trim().trim_end_matches(" kB").parse().unwrap(), ticks * 10)
 }
 
-#[tokio::test]
-#[ignore = "a measurement: STREAMS=15000 cargo test -p e2e --test simulators -- --ignored scale --nocapture"]
-async fn scale() {
-    let wanted: usize = std::env::var("STREAMS").map_or(1_000, |text| text.parse().unwrap());
+#[tokio::main]
+async fn main() {
+    let wanted: usize = std::env::args().nth(1).map_or(1_000, |text| text.parse().unwrap());
+    // Examples are built into a folder beside the programs.
+    let sim = std::env::current_exe().unwrap().parent().unwrap().with_file_name("sim");
     let config = json!({ "token_limit": false, "ping_interval_ms": 25_000 });
-    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sim"))
+    let mut program = tokio::process::Command::new(sim)
         .env("SIM_SALESFORCE_CONFIG", config.to_string())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
@@ -77,7 +78,7 @@ async fn scale() {
     // Each in a conversation whose rep writes once a minute.
     let create_url = format!("{}/iamessage/api/v2/conversation", addresses.salesforce);
     for (n, token) in tokens.iter().enumerate() {
-        let body = json!({ "conversationId": id(n as u32), "esDeveloperName": "Phone_Bridge_Client" });
+        let body = json!({ "conversationId": format!("5f0c9d1e-3b7a-4c62-9e41-{n:012}"), "esDeveloperName": "Phone_Bridge_Client" });
         assert_eq!(http.post(&create_url).bearer_auth(token).json(&body).send().await.unwrap().status(), 201);
     }
     let (busy, cpu_before) = usage(pid);
