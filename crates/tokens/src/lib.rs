@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -45,13 +45,17 @@ pub struct Held {
     pub renew_at: Millis,
 }
 
+/// Tokens that nobody uses just now, of about 2 KB each.
+const MOST_KEPT: usize = 20_000;
+
 type Flight = tokio::sync::Mutex<Option<Arc<Held>>>;
 
 pub struct Tokens {
     by_number: HashMap<PhoneNumberId, Arc<Org>>,
     store: Store,
-    /// One for every person who is being served; gone when nobody holds it.
-    flights: Mutex<HashMap<(IntegrationId, ContactId), Weak<Flight>>>,
+    /// One for every person who is being served or was while their token is good: a lost cache must
+    /// not cost a token a call.
+    flights: Mutex<HashMap<(IntegrationId, ContactId), Arc<Flight>>>,
 }
 
 /// A person's token at an org, as one follower uses it.
@@ -93,16 +97,28 @@ impl Tokens {
         let org = Arc::clone(self.by_number.get(number)?);
         let place = (org.id.clone(), contact);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = flights.get(&place).and_then(Weak::upgrade).unwrap_or_else(|| {
-            // Rarely, and then all at once: what nobody uses any more.
-            if flights.len() == flights.capacity() {
-                flights.retain(|_, flight| flight.strong_count() > 0);
-            }
-            let flight = Arc::default();
-            flights.insert(place, Arc::downgrade(&flight));
-            flight
-        });
+        if let Some(flight) = flights.get(&place) {
+            let flight = Arc::clone(flight);
+            return Some(Access { org, contact, store: self.store.clone(), flight });
+        }
+        // Rarely, and then all at once.
+        if flights.len() == flights.capacity() {
+            prune(&mut flights);
+        }
+        let flight = Arc::clone(flights.entry(place).or_default());
         Some(Access { org, contact, store: self.store.clone(), flight })
+    }
+}
+
+/// Forgets what nobody uses: tokens that are over, and all of them when they are too many.
+fn prune<K: Eq + std::hash::Hash>(flights: &mut HashMap<K, Arc<Flight>>) {
+    let used = |flight: &Arc<Flight>| Arc::strong_count(flight) > 1;
+    let good = |flight: &Arc<Flight>| {
+        flight.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|held| now() < held.renew_at))
+    };
+    flights.retain(|_, flight| used(flight) || good(flight));
+    if flights.len() > MOST_KEPT {
+        flights.retain(|_, flight| used(flight));
     }
 }
 
@@ -220,6 +236,31 @@ fn renew_at(now: Millis, expires_at: Millis, jitter: f64) -> Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_used_or_good_is_kept() {
+        let flight = |renew_at| {
+            let token = AccessToken {
+                token: "t".to_owned().into(),
+                last_event_id: String::new(),
+                expires_at: renew_at,
+                subject: String::new(),
+                attachments: salesforce::AttachmentLimits::default(),
+            };
+            Arc::new(Flight::new(Some(Arc::new(Held { token, renew_at }))))
+        };
+        let used = flight(0);
+        let mut flights = HashMap::from([
+            (1, Arc::clone(&used)),
+            (2, flight(0)),
+            (3, flight(Millis::MAX)),
+            (4, Arc::default()),
+        ]);
+        prune(&mut flights);
+        let mut kept: Vec<_> = flights.into_keys().collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 3]);
+    }
 
     #[test]
     fn tokens_are_renewed_early_and_not_all_at_once() {
