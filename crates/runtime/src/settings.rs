@@ -7,6 +7,7 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use domain::{
@@ -16,6 +17,7 @@ use domain::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 /// Far above any real configuration; bounds what a wrong path can make us read.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -78,6 +80,37 @@ pub enum Error {
 
 fn lines(found: &[Invalid]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+/// The settings as they are now; whoever feeds it may replace them at any time. Cheap to clone.
+///
+/// Take [`Live::now`] once per piece of work, so that the work sees one version.
+#[derive(Debug, Clone)]
+pub struct Live(watch::Receiver<Arc<Settings>>);
+
+impl Live {
+    /// The handle, and the end that replaces what it tells.
+    pub fn new(settings: Settings) -> (watch::Sender<Arc<Settings>>, Self) {
+        let (feed, settings) = watch::channel(Arc::new(settings));
+        (feed, Self(settings))
+    }
+
+    /// Settings that never change.
+    pub fn fixed(settings: Settings) -> Self {
+        Self::new(settings).1
+    }
+
+    pub fn now(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// Waits for settings that this handle has not told yet; never returns once nobody feeds it.
+    pub async fn changed(&mut self) -> Arc<Settings> {
+        match self.0.changed().await {
+            Ok(()) => Arc::clone(&self.0.borrow_and_update()),
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// Reads, fills in and checks the settings at `path`.

@@ -10,11 +10,14 @@ use std::{
     time::Duration,
 };
 
-use domain::{ContactId, IntegrationId, Millis, PhoneNumberId, settings::Settings};
+use domain::{
+    ContactId, IntegrationId, Millis, PhoneNumberId,
+    settings::{Integration, Settings},
+};
 use salesforce::{AccessToken, AttachmentLimits, Client, ConfigError, Error};
 use store::{Store, StoredToken, Taken};
 
-use runtime::now;
+use runtime::{now, settings::Live};
 
 /// Renewed so long before the end, or a tenth of the token's life (`miaw-api.md` §2.5).
 const MARGIN: Duration = Duration::from_secs(60);
@@ -51,11 +54,19 @@ const MOST_KEPT: usize = 20_000;
 type Flight = tokio::sync::Mutex<Option<Arc<Held>>>;
 
 pub struct Tokens {
-    by_number: HashMap<PhoneNumberId, Arc<Org>>,
+    settings: Live,
+    options: salesforce::Options,
+    orgs: Mutex<Orgs>,
     store: Store,
     /// One for every person who is being served or was while their token is good: a lost cache must
     /// not cost a token a call.
     flights: Mutex<HashMap<(IntegrationId, ContactId), Arc<Flight>>>,
+}
+
+/// The clients that one version of the settings asks for.
+struct Orgs {
+    settings: Arc<Settings>,
+    by_id: HashMap<IntegrationId, Arc<Org>>,
 }
 
 /// A person's token at an org, as one follower uses it.
@@ -69,32 +80,26 @@ pub struct Access {
 
 impl Tokens {
     /// Fails on integrations that cannot work: a bad key, a bad address.
-    pub fn new(settings: &Settings, store: Store) -> Result<Self, ConfigError> {
+    pub fn new(settings: Live, store: Store) -> Result<Self, ConfigError> {
         Self::with_options(settings, store, salesforce::Options::default())
     }
 
     /// The same, with other limits of the calls and streams.
     pub fn with_options(
-        settings: &Settings,
+        settings: Live,
         store: Store,
         options: salesforce::Options,
     ) -> Result<Self, ConfigError> {
-        let mut orgs: HashMap<IntegrationId, Arc<Org>> = HashMap::new();
-        for integration in &settings.integrations {
-            let client = Client::new(integration, options)?;
-            let org = Org { id: integration.id.clone(), client, attachments: Mutex::default() };
-            orgs.insert(integration.id.clone(), Arc::new(org));
-        }
-        let by_number = settings.channels.iter().filter_map(|channel| {
-            let org = orgs.get(channel.integration.as_ref()?)?;
-            Some((channel.phone_number_id.clone(), Arc::clone(org)))
-        });
-        Ok(Self { by_number: by_number.collect(), store, flights: Mutex::default() })
+        let now = settings.now();
+        let by_id: Result<_, ConfigError> =
+            now.integrations.iter().map(|integration| Org::new(integration, options)).collect();
+        let orgs = Mutex::new(Orgs { by_id: by_id?, settings: now });
+        Ok(Self { settings, options, orgs, store, flights: Mutex::default() })
     }
 
     /// `None`: the number's channel has no integration.
     pub fn access(&self, number: &PhoneNumberId, contact: ContactId) -> Option<Access> {
-        let org = Arc::clone(self.by_number.get(number)?);
+        let org = self.org(number)?;
         let place = (org.id.clone(), contact);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&place) {
@@ -107,6 +112,38 @@ impl Tokens {
         }
         let flight = Arc::clone(flights.entry(place).or_default());
         Some(Access { org, contact, store: self.store.clone(), flight })
+    }
+
+    /// Where the number's channel hands over, as the settings are now.
+    fn org(&self, number: &PhoneNumberId) -> Option<Arc<Org>> {
+        let settings = self.settings.now();
+        let id = settings.channel(number)?.integration.as_ref()?;
+        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&orgs.settings, &settings) {
+            let built = settings.integrations.iter().filter_map(|integration| {
+                let error = match Org::new(integration, self.options) {
+                    Ok(built) => return Some(built),
+                    Err(error) => runtime::error_chain(&error),
+                };
+                tracing::error!(integration = integration.id.as_str(), error, "kept as it was");
+                let before = orgs.by_id.get(&integration.id)?;
+                Some((integration.id.clone(), Arc::clone(before)))
+            });
+            let by_id = built.collect();
+            *orgs = Orgs { settings: Arc::clone(&settings), by_id };
+        }
+        orgs.by_id.get(id).map(Arc::clone)
+    }
+}
+
+impl Org {
+    fn new(
+        integration: &Integration,
+        options: salesforce::Options,
+    ) -> Result<(IntegrationId, Arc<Self>), ConfigError> {
+        let client = Client::new(integration, options)?;
+        let id = integration.id.clone();
+        Ok((id.clone(), Arc::new(Self { id, client, attachments: Mutex::default() })))
     }
 }
 

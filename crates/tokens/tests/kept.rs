@@ -1,6 +1,7 @@
 //! Against the simulator, with a cache that is away.
 
 use e2e::sim::{Options, PublicKey, Sim};
+use runtime::settings::Live;
 use salesforce::keys::generate_key_pair;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -36,7 +37,7 @@ async fn without_the_cache_a_person_costs_one_token_not_one_a_call() {
         master_key: "a:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned().into(),
     })
     .unwrap();
-    let tokens = Tokens::new(&settings, store).unwrap();
+    let tokens = Tokens::new(Live::fixed(settings), store).unwrap();
     let contact = domain::ContactId(domain::derive::uuid("contact", &[]));
     let number = domain::PhoneNumberId::new("1");
     let mut seen = Vec::new();

@@ -29,7 +29,7 @@ use follower::Followers;
 use media::Fetching;
 use metrics::Metrics;
 use proto::subjects::Kind;
-use runtime::health::Health;
+use runtime::{health::Health, settings::Live};
 use salesforce::Attachments;
 use sender::{Files, Sender};
 use store::{Pacer, Store};
@@ -47,20 +47,19 @@ pub async fn run(
     listener: TcpListener,
     log: Log,
     store: Store,
-    settings: Settings,
+    settings: Live,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     if !config.send_ledger {
         tracing::error!("the send ledger is off: customers will see messages twice. For control runs only");
     }
-    let settings = Arc::new(settings);
     let metrics = Metrics::new();
     let tasks = TaskTracker::new();
     let health = Health::new();
     let whatsapp = whatsapp::Client::new(&config.whatsapp).context("set up the WhatsApp client")?;
     let media = log.media().await.context("open the object store")?;
     let sending = Sending {
-        settings: Arc::clone(&settings),
+        settings: settings.clone(),
         sender: Sender::new(
             log.clone(),
             whatsapp.clone(),
@@ -68,13 +67,16 @@ pub async fn run(
             config.send_ledger,
             metrics.clone(),
             config.pace.then(|| Pacer::new(store.clone())),
-            Files::new(media.clone(), attachments(&settings).context("set up the client for reps' files")?),
+            Files::new(
+                media.clone(),
+                attachments(&settings.now()).context("set up the client for reps' files")?,
+            ),
         ),
     };
-    let fetching = Fetching { settings: Arc::clone(&settings), log: log.clone(), whatsapp, media };
+    let fetching = Fetching { settings: settings.clone(), log: log.clone(), whatsapp, media };
     let options = salesforce::Options { idle_max: config.stream_idle, ..salesforce::Options::default() };
     let tokens =
-        Tokens::with_options(&settings, store.clone(), options).context("set up the Salesforce clients")?;
+        Tokens::with_options(settings, store.clone(), options).context("set up the Salesforce clients")?;
     let followers = Followers::new(&config, log.clone(), store, tokens, metrics, tasks.clone());
     let following = Following { log: log.clone(), followers: Arc::new(followers) };
 

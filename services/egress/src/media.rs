@@ -12,15 +12,13 @@ use std::{
 
 use bus::{Entry, Failure, Handler, Lease, Log, MediaStore};
 use bytes::{Buf as _, Bytes};
-use domain::{
-    message::{InboundMessage, Media, MediaKind},
-    settings::Settings,
-};
+use domain::message::{InboundMessage, Media, MediaKind};
 use futures::Stream;
 use proto::{
     subjects::{self, Kind},
     v1::{self, entry::Body, media_fetched},
 };
+use runtime::settings::Live;
 use tokio::io::{AsyncRead, ReadBuf};
 use whatsapp::{
     client::{Download, FetchError, inbound_limit},
@@ -33,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 const NAME_CHARS: usize = 100;
 
 pub(crate) struct Fetching {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Live,
     pub(crate) log: Log,
     pub(crate) whatsapp: whatsapp::Client,
     pub(crate) media: MediaStore,
@@ -86,7 +84,8 @@ impl Fetching {
         message: &InboundMessage,
         media: &Media,
     ) -> Result<media_fetched::Stored, Trouble> {
-        let channel = self.settings.channel(&message.number).ok_or_else(|| {
+        let settings = self.settings.now();
+        let channel = settings.channel(&message.number).ok_or_else(|| {
             Trouble::Log(Failure::never("the settings have no channel for the number that got the file"))
         })?;
         let token = &channel.access_token;

@@ -7,9 +7,9 @@ use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{
     ConversationKey, Partition,
     session::{Call, Output},
-    settings::Settings,
 };
 use proto::{StoredDecision, subjects::Kind};
+use runtime::settings::Live;
 
 use crate::{
     follower::Followers,
@@ -19,7 +19,7 @@ use crate::{
 
 /// Decisions say what to send, statuses what became of it.
 pub(crate) struct Sending {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Live,
     pub(crate) sender: Sender,
 }
 
@@ -89,8 +89,9 @@ impl Sending {
     async fn decision(&self, key: &ConversationKey, entry: &Entry, lease: &Lease) -> Result<(), Failure> {
         let stored = StoredDecision::decode(entry.payload.clone()).map_err(Failure::never)?;
         let state = &stored.decision.state;
+        let settings = self.settings.now();
         let channel = || {
-            let channel = self.settings.channel(&state.number);
+            let channel = settings.channel(&state.number);
             channel
                 .ok_or_else(|| Failure::never("the settings have no channel for the number that is to send"))
         };

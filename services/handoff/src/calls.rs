@@ -1,7 +1,7 @@
 //! Handoff's calls to Salesforce. Each can be repeated: ids derive from what they carry, and
 //! "already there" is success.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bus::{Entry, Failure, Log};
 use domain::{
@@ -9,12 +9,12 @@ use domain::{
     derive::Keying,
     message::split_text,
     session::{Brief, Call, CallResult, Conversation},
-    settings::Settings,
 };
 use proto::{
     subjects::{self, Kind},
     v1::entry::Body,
 };
+use runtime::settings::Live;
 use salesforce::{Error, NewSession, Retry};
 use store::Store;
 use tokens::Tokens;
@@ -49,7 +49,7 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Calls {
     pub(crate) tokens: Tokens,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Live,
     pub(crate) store: Store,
     pub(crate) files: Files,
     pub(crate) keying: Keying,
@@ -214,7 +214,7 @@ impl Doing<'_> {
 
     /// What a new messaging session is opened with.
     async fn fresh(&self, opening: &Opening<'_>) -> NewSession {
-        let settings = &self.calls.settings;
+        let settings = self.calls.settings.now();
         let channel = settings.channel(&self.state.number);
         let integration = channel.and_then(|channel| settings.integration(channel.integration.as_ref()?));
         let usual = || channel.map_or_else(|| "en_US".to_owned(), |channel| channel.policy.language.clone());

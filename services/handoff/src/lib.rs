@@ -19,9 +19,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bus::{Log, ReaderOptions};
 pub use config::Config;
-use domain::{derive::Keying, settings::Settings};
+use domain::derive::Keying;
 use proto::subjects::Kind;
-use runtime::health::{Health, serve_health};
+use runtime::{
+    health::{Health, serve_health},
+    settings::Live,
+};
 use store::Store;
 use tokens::Tokens;
 use tokio::{net::TcpListener, sync::watch};
@@ -35,15 +38,15 @@ pub async fn run(
     listener: TcpListener,
     log: Log,
     store: Store,
-    settings: Settings,
+    settings: Live,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let settings = Arc::new(settings);
     let files = Files { media: log.media().await.context("open the object store")? };
-    let tokens = Tokens::new(&settings, store.clone()).context("set up the Salesforce integrations")?;
+    let tokens =
+        Tokens::new(settings.clone(), store.clone()).context("set up the Salesforce integrations")?;
     let calls = Arc::new(Calls {
         tokens,
-        settings: Arc::clone(&settings),
+        settings: settings.clone(),
         store: store.clone(),
         files,
         keying: keying.clone(),

@@ -9,9 +9,9 @@ use domain::{
     derive::Keying,
     message::{ContactCard, Content, InboundMessage},
     session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output},
-    settings::Settings,
 };
 use proto::{StoredDecision, subjects, v1};
+use runtime::settings::Live;
 use store::Store;
 use tracing::Instrument as _;
 
@@ -27,7 +27,7 @@ const OVERTAKEN_LIMIT: u32 = 16;
 pub(crate) struct Worker {
     pub(crate) log: Log,
     pub(crate) store: Store,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Live,
     pub(crate) keying: Keying,
     pub(crate) calls: Arc<Calls>,
     pub(crate) metrics: Metrics,
@@ -147,19 +147,20 @@ impl Worker {
         if let Fact::Inbound(message) = fact {
             self.learn(contact, message).await;
         }
-        let channel = self.settings.channel(&state.number);
+        let settings = self.settings.now();
+        let channel = settings.channel(&state.number);
         let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();
         let context = Context {
             key: *key,
             contact,
             policy: &policy,
-            assistant_on: self.settings.autopilot && channel.is_some_and(|channel| channel.assistant),
+            assistant_on: settings.autopilot && channel.is_some_and(|channel| channel.assistant),
             has_team: channel.is_some_and(|channel| channel.integration.is_some()),
             routing: channel.is_some_and(|channel| channel.escalation_partner),
         };
         let at = At { seq: entry.seq, time: entry.at };
         let decision = session::decide(state, at, fact, &context);
-        Ok(StoredDecision { answers: entry.seq, policy_version: self.settings.version, decision })
+        Ok(StoredDecision { answers: entry.seq, policy_version: settings.version, decision })
     }
 
     /// One contact per person. When the directory is away the contact's derived id is proposed:

@@ -15,7 +15,7 @@ use crate::world::{Chat, PHONE, World, until};
 /// Creates the conversation, as handoff does, and has a rep accept it.
 async fn open(world: &World, chat: &Chat) {
     let store = store::Store::connect(&world.store_config()).unwrap();
-    let tokens = Tokens::new(world.settings(), store).unwrap();
+    let tokens = Tokens::new(runtime::settings::Live::fixed(world.settings().clone()), store).unwrap();
     let access = tokens.access(&chat.state.number, chat.state.contact.unwrap()).unwrap();
     let held = access.token().await.unwrap();
     let session = salesforce::NewSession { language: "en_US".into(), ..Default::default() };

@@ -161,7 +161,7 @@ impl World {
         change(&mut config);
         let bus = bus::Config { unsafe_disable, ..bus::Config::at(&self.nats.url()) };
         let store = self.store_config();
-        let settings = self.settings.clone();
+        let settings = runtime::settings::Live::fixed(self.settings.clone());
         let shutdown = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
