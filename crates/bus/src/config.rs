@@ -79,6 +79,14 @@ pub(crate) struct Connection {
     pub(crate) generation: watch::Receiver<u64>,
 }
 
+/// A user hears its own inboxes only (deploy/nats/users.conf), so that no service can listen to the
+/// answers another one gets. Without a user and password all inboxes are one's own.
+fn inboxes(address: &ServerAddr) -> Option<String> {
+    let user = address.username().filter(|_| address.password().is_some())?;
+    let plain = user.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    plain.then(|| format!("_INBOX_{user}"))
+}
+
 pub(crate) async fn connect(config: &Config) -> Result<Connection, Error> {
     let addresses = config
         .nats_url
@@ -119,6 +127,10 @@ pub(crate) async fn connect(config: &Config) -> Result<Connection, Error> {
                 }
             }
         });
+    let options = match addresses.first().and_then(inboxes) {
+        Some(prefix) => options.custom_inbox_prefix(prefix),
+        None => options,
+    };
     let started = tokio::time::Instant::now();
     let client = loop {
         match options.clone().connect(addresses.clone()).await {

@@ -38,8 +38,8 @@ impl Entry {
         }
     }
 
-    /// A delivered message, and its place in the consumer's own count.
-    pub(crate) fn delivered(message: &jetstream::Message) -> Option<(Self, u64)> {
+    /// A delivered message, its place in the consumer's own count, and how many are behind it.
+    pub(crate) fn delivered(message: &jetstream::Message) -> Option<(Self, u64, u64)> {
         let info = message.info().ok()?;
         let entry = Self {
             seq: info.stream_sequence,
@@ -49,7 +49,7 @@ impl Entry {
             payload: message.payload.clone(),
             trace: extract(message.headers.as_ref()),
         };
-        Some((entry, info.consumer_sequence))
+        Some((entry, info.consumer_sequence, info.pending))
     }
 }
 

@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
+use domain::Partition;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
+
+/// Which of a service's readers. Names are those of `runtime::metrics`, which adapters do not know:
+/// a test there looks that they are the same.
+const READER: &str = "baton.reader";
 
 #[derive(Debug)]
 pub(crate) struct Meters {
     partitions: UpDownCounter<i64>,
     held: UpDownCounter<i64>,
+    lag: Gauge<u64>,
     parked: Counter<u64>,
     expired: Counter<u64>,
     dead: Counter<u64>,
@@ -23,6 +29,7 @@ impl Meters {
         let meter = opentelemetry::global::meter("bus");
         Self {
             partitions: meter.i64_up_down_counter("baton.reader.partitions").build(),
+            lag: meter.u64_gauge("baton.reader.lag").build(),
             held: meter.i64_up_down_counter("baton.reader.entries").build(),
             parked: meter.u64_counter("baton.parked").build(),
             expired: meter.u64_counter("baton.parked.expired").build(),
@@ -34,32 +41,39 @@ impl Meters {
 
     /// Partitions that this process works on.
     pub(crate) fn partitions(&self, service: &'static str, change: i64) {
-        self.partitions.add(change, &[KeyValue::new("service", service)]);
+        self.partitions.add(change, &[KeyValue::new(READER, service)]);
     }
 
     /// Entries received and not finished.
     pub(crate) fn entries(&self, service: &'static str, change: i64) {
-        self.held.add(change, &[KeyValue::new("service", service)]);
+        self.held.add(change, &[KeyValue::new(READER, service)]);
+    }
+
+    /// Entries of a partition that are not received yet.
+    pub(crate) fn lag(&self, service: &'static str, partition: Partition, behind: u64) {
+        let partition = i64::from(partition.0);
+        self.lag
+            .record(behind, &[KeyValue::new(READER, service), KeyValue::new("baton.partition", partition)]);
     }
 
     pub(crate) fn parked(&self, service: &'static str) {
-        self.parked.add(1, &[KeyValue::new("service", service)]);
+        self.parked.add(1, &[KeyValue::new(READER, service)]);
     }
 
     pub(crate) fn expired(&self, service: &'static str) {
-        self.expired.add(1, &[KeyValue::new("service", service)]);
+        self.expired.add(1, &[KeyValue::new(READER, service)]);
     }
 
     pub(crate) fn buried(&self, service: &'static str) {
-        self.dead.add(1, &[KeyValue::new("service", service)]);
+        self.dead.add(1, &[KeyValue::new(READER, service)]);
     }
 
     pub(crate) fn retried(&self, service: &'static str) {
-        self.retries.add(1, &[KeyValue::new("service", service)]);
+        self.retries.add(1, &[KeyValue::new(READER, service)]);
     }
 
     pub(crate) fn handled(&self, service: &'static str, kind: &'static str, took: Duration) {
-        let attributes = [KeyValue::new("service", service), KeyValue::new("kind", kind)];
+        let attributes = [KeyValue::new(READER, service), KeyValue::new("baton.kind", kind)];
         self.duration.record(took.as_secs_f64(), &attributes);
     }
 }

@@ -130,6 +130,7 @@ impl<H: Handler> Worker<H> {
         self.tasks.close();
         self.tasks.wait().await;
         self.count(0);
+        self.shared.meters.lag(service, self.partition, 0);
         self.shared.meters.partitions(service, -1);
         self.shared.handler.released(self.partition).await;
         ended
@@ -139,6 +140,7 @@ impl<H: Handler> Worker<H> {
         self.fence().await?;
         self.take_over().await;
         let mut generation = self.shared.log.generation.clone();
+        let service = self.shared.service;
         let mut messages: Option<pull::Stream> = None;
         let mut expected = 0;
         let mut reopen_at = Instant::now();
@@ -168,8 +170,9 @@ impl<H: Handler> Worker<H> {
                 message = next(&mut messages), if room && messages.is_some() => {
                     let delivered = message.and_then(|message| Entry::delivered(&message.ok()?));
                     match delivered {
-                        Some((entry, count)) if count == expected => {
+                        Some((entry, count, behind)) if count == expected => {
                             expected += 1;
+                            self.shared.meters.lag(service, self.partition, behind);
                             self.receive(entry).await?;
                         }
                         // An error, or a gap: something was dropped on the way. Read again from

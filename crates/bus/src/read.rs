@@ -190,7 +190,7 @@ async fn drain(
         let fetch = consumer.fetch().max_messages(batch).expires(Duration::from_secs(2));
         let mut messages = fetch.messages().await?;
         while let Some(message) = messages.next().await {
-            let Some((entry, count)) = Entry::delivered(&message?) else { return Err("not an entry".into()) };
+            let Some((entry, count, _)) = Entry::delivered(&message?) else { return Err("not an entry".into()) };
             if count != expected {
                 return Err("entries were lost on the way".into());
             }
@@ -228,7 +228,7 @@ impl Tail {
             if let Some((messages, expected)) = &mut self.open {
                 let message = self.log.until_reconnect(messages.next()).await.flatten();
                 let delivered = message.and_then(|message| Entry::delivered(&message.ok()?));
-                if let Some((entry, count)) = delivered
+                if let Some((entry, count, _)) = delivered
                     && count == *expected
                 {
                     *expected += 1;

@@ -22,6 +22,17 @@ pub struct Nats {
     port: u16,
     dir: TempDir,
     sync_always: bool,
+    users: Option<Users>,
+}
+
+/// Who may come, and what they may say and hear.
+#[derive(Debug, Clone)]
+pub struct Users {
+    /// A part of a nats-server configuration (deploy/nats/users.conf), which includes
+    /// `../../run/secrets/nats_passwords`.
+    pub file: PathBuf,
+    /// What stands there: `NATS_PASSWORD_<USER>`.
+    pub passwords: Vec<(String, String)>,
 }
 
 impl Nats {
@@ -29,15 +40,39 @@ impl Nats {
         Self::start_with(false).await
     }
 
+    /// With accounts; none: without authentication.
+    pub async fn start_for(users: Option<Users>) -> Result<Self> {
+        let (port, dir) = (free_port()?, tempfile::tempdir()?);
+        let mut nats = Self { process: None, port, dir, sync_always: false, users };
+        nats.restart().await?;
+        Ok(nats)
+    }
+
     /// `sync_always`: fsync before every ack, as production does.
     pub async fn start_with(sync_always: bool) -> Result<Self> {
-        let mut nats = Self { process: None, port: free_port()?, dir: tempfile::tempdir()?, sync_always };
+        let mut nats =
+            Self { process: None, port: free_port()?, dir: tempfile::tempdir()?, sync_always, users: None };
         nats.restart().await?;
         Ok(nats)
     }
 
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// As one of the users; without users the same for everybody.
+    pub fn url_of(&self, user: &str) -> String {
+        let variable = format!("NATS_PASSWORD_{}", user.to_ascii_uppercase());
+        let users = self.users.iter().flat_map(|users| &users.passwords);
+        match users.into_iter().find(|(name, _)| *name == variable) {
+            Some((_, password)) => format!("nats://{user}:{password}@127.0.0.1:{}", self.port),
+            None => self.url(),
+        }
+    }
+
+    /// What it has printed; refused permissions among it.
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -59,7 +94,7 @@ impl Nats {
 
     pub async fn restart(&mut self) -> Result<()> {
         self.kill().await?;
-        let config = format!(
+        let mut config = format!(
             "host: 127.0.0.1\nport: {}\nserver_name: dev\nping_interval: \"5s\"\nping_max: 2\nwrite_deadline: \"5s\"\nmax_payload: 4MB\n\
              jetstream {{\n  store_dir: \"{}\"\n  sync_interval: {}\n  max_file: 4G\n  max_mem: 256M\n}}\n",
             self.port,
@@ -67,11 +102,28 @@ impl Nats {
             if self.sync_always { "always" } else { "\"2m\"" },
         );
         let path = self.dir.path().join("nats.conf");
+        if let Some(users) = &self.users {
+            // Paths in a configuration are relative to it: laid out as in a container.
+            let at = |path: &str| self.dir.path().join(path);
+            std::fs::create_dir_all(at("etc/nats"))?;
+            std::fs::create_dir_all(at("run/secrets"))?;
+            std::fs::copy(&users.file, at("etc/nats/users.conf")).context("copy the users")?;
+            let lines = users.passwords.iter().map(|(name, password)| format!("{name}: \"{password}\"\n"));
+            std::fs::write(at("run/secrets/nats_passwords"), lines.collect::<String>())?;
+            config.push_str("include \"etc/nats/users.conf\"\n");
+        }
         std::fs::write(&path, config)?;
         let binary = nats_server().await?;
         let args = ["-c".into(), path.display().to_string()];
-        self.process = Some(Process::spawn("nats", &binary, &args, &[], Some(&self.dir.path().join("log")))?);
+        self.process = Some(Process::spawn("nats", &binary, &args, &[], Some(&self.log()))?);
         wait_for_port(self.port, Duration::from_secs(20)).await.context("nats-server did not come up")
+    }
+
+    /// With nothing of what it stored.
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        self.kill().await?;
+        self.dir = tempfile::tempdir()?;
+        self.restart().await
     }
 
     /// SIGSTOP and SIGCONT.

@@ -16,6 +16,7 @@ mod error;
 pub mod fields;
 pub mod health;
 mod http;
+pub mod metrics;
 pub mod settings;
 mod shutdown;
 pub mod telemetry;

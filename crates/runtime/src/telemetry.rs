@@ -1,23 +1,31 @@
-//! Logs to stdout; traces and metrics by OTLP when a collector is named.
+//! Logs to stdout; traces, metrics and logs by OTLP when a collector is named; metrics for
+//! Prometheus, and the logs' filter, at an address for operators.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `RUST_LOG` | filter of the logs, default `info` |
+//! | `RUST_LOG` | filter of the logs, default `info`; changed at run time by `PUT /log-filter` |
 //! | `LOG_FORMAT` | `json` (default) or `pretty` |
+//! | `ADMIN_ADDR` | where `GET /metrics` and `/log-filter` are served; none: nowhere |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | the collector's OTLP/HTTP base URL; none: nothing is exported |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_METRIC_EXPORT_INTERVAL` … | as OpenTelemetry defines them |
+//!
+//! Sampling here decides at the head of a trace; to keep what failed or was slow, record all and let
+//! the collector choose (`deploy/observe/collector.yaml`).
 
+mod admin;
+mod export;
+
+use admin::Admin;
 use anyhow::{Context as _, Result};
-use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
-use opentelemetry_otlp::{Protocol, WithExportConfig as _};
-use opentelemetry_sdk::{
-    Resource, metrics::SdkMeterProvider, propagation::TraceContextPropagator, trace::SdkTracerProvider,
-};
+use export::Export;
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -25,15 +33,32 @@ use tracing_subscriber::{
 /// leave them out, so that without a collector they cost nothing.
 pub const TRACE_ONLY: &str = "trace_only";
 
+/// What is read here, with its default and meaning; the rest is OpenTelemetry's own.
+pub const VARIABLES: [(&str, &str, &str); 5] = [
+    ("RUST_LOG", "`info`", "Filter of the logs; changed at run time with `baton log-filter`."),
+    ("LOG_FORMAT", "`json`", "`json` or `pretty`."),
+    (
+        "ADMIN_ADDR",
+        "none",
+        "Where `/metrics` (Prometheus) and `/log-filter` are served. Keep it inside the network.",
+    ),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "A collector's OTLP/HTTP base URL. None: nothing is exported."),
+    (
+        "OTEL_TRACES_SAMPLER",
+        "`parentbased_always_on`",
+        "This and the other `OTEL_*` variables mean what OpenTelemetry says.",
+    ),
+];
+
+/// What an export must not tell of: its own HTTP calls, or each would cause another.
+const EXPORTERS: [&str; 6] = ["hyper", "hyper_util", "reqwest", "h2", "rustls", "opentelemetry"];
+
 /// Sends what is still held when it is dropped. Keep it until the end of `main`.
 #[derive(Debug)]
 #[must_use = "dropping it ends telemetry"]
-pub struct Telemetry(Option<Export>);
-
-#[derive(Debug)]
-struct Export {
-    traces: SdkTracerProvider,
-    metrics: SdkMeterProvider,
+pub struct Telemetry {
+    export: Export,
+    _admin: Option<Admin>,
 }
 
 /// Sets up logs, traces and metrics for the process; `service` is the OpenTelemetry `service.name`.
@@ -43,93 +68,55 @@ struct Export {
 /// what it misses is dropped.
 pub fn init(service: &'static str) -> Result<Telemetry> {
     global::set_text_map_propagator(TraceContextPropagator::new());
-    let export = match std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT") {
-        Ok(endpoint) if !endpoint.trim().is_empty() => Some(Export::new(service).context("set up OTLP")?),
-        Ok(_) | Err(_) => None,
-    };
+    let admin =
+        variable("ADMIN_ADDR").map(|address| address.parse()).transpose().context("read ADMIN_ADDR")?;
+    let export = Export::new(service, variable("OTEL_EXPORTER_OTLP_ENDPOINT").is_some(), admin.is_some())?;
     // Without a collector no layer at all, rather than one that is told of everything.
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
-    if let Some(export) = &export {
-        // Its own filter: RUST_LOG=warn must not cut traces to pieces. The exporter's own HTTP
-        // calls are left out, or each export would cause another.
+    if let Some(traces) = &export.traces {
+        // Its own filter: RUST_LOG=warn must not cut traces to pieces.
         let filter = Targets::new()
             .with_default(LevelFilter::INFO)
-            .with_targets(["hyper", "hyper_util", "reqwest", "h2", "rustls"].map(|t| (t, LevelFilter::OFF)))
-            .with_target("opentelemetry", LevelFilter::OFF);
+            .with_targets(EXPORTERS.map(|target| (target, LevelFilter::OFF)));
         layers.push(
-            tracing_opentelemetry::layer()
-                .with_tracer(export.traces.tracer(service))
-                .with_filter(filter)
-                .boxed(),
+            tracing_opentelemetry::layer().with_tracer(traces.tracer(service)).with_filter(filter).boxed(),
         );
     }
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(directives) if !directives.trim().is_empty() => {
-            EnvFilter::try_new(directives).context("read RUST_LOG")?
-        }
-        Ok(_) | Err(_) => EnvFilter::new("info"),
-    };
+    let directives = variable("RUST_LOG").unwrap_or_else(|| "info".into());
+    let (filter, handle) = reload::Layer::new(log_filter(&directives).context("read RUST_LOG")?);
     let logs = match std::env::var("LOG_FORMAT").as_deref() {
         Ok("pretty") => fmt::layer().boxed(),
         Ok("json" | "") | Err(_) => fmt::layer().json().flatten_event(true).with_current_span(false).boxed(),
         Ok(_) => anyhow::bail!("LOG_FORMAT is json or pretty"),
     };
-    let filter = filter.add_directive(format!("{TRACE_ONLY}=off").parse()?);
     layers.push(logs.with_filter(filter).boxed());
+    if let Some(logs) = export.log_layer() {
+        // The same lines, but at a level of its own: what is sent costs whoever keeps it.
+        let filter = Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_targets(EXPORTERS.map(|target| (target, LevelFilter::OFF)));
+        layers.push(logs.with_filter(filter).boxed());
+    }
     tracing_subscriber::registry().with(layers).try_init().context("set the process's logger")?;
+    let admin = admin.map(|address| Admin::start(address, export.registry.clone(), directives, handle));
+    let admin = admin.transpose().context("serve ADMIN_ADDR")?;
     tracing::info!(service, version = crate::VERSION, "starting");
-    Ok(Telemetry(export))
+    Ok(Telemetry { export, _admin: admin })
 }
 
-impl Export {
-    fn new(service: &'static str) -> Result<Self> {
-        crate::init_crypto(); // the collector may be https
-        let resource = Resource::builder()
-            .with_service_name(service)
-            .with_attributes([
-                KeyValue::new("service.version", crate::VERSION),
-                KeyValue::new("service.instance.id", instance()),
-            ])
-            .build();
-        let spans = opentelemetry_otlp::SpanExporter::builder()
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .build()
-            .context("build the span exporter")?;
-        let metrics = opentelemetry_otlp::MetricExporter::builder()
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .build()
-            .context("build the metric exporter")?;
-        let traces = SdkTracerProvider::builder()
-            .with_batch_exporter(spans) // bounded: OTEL_BSP_MAX_QUEUE_SIZE, 2048 spans
-            .with_resource(resource.clone())
-            .build();
-        let metrics =
-            SdkMeterProvider::builder().with_periodic_exporter(metrics).with_resource(resource).build();
-        global::set_tracer_provider(traces.clone());
-        global::set_meter_provider(metrics.clone());
-        Ok(Self { traces, metrics })
-    }
+/// What a variable says, unless nothing.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn log_filter(directives: &str) -> Result<EnvFilter> {
+    let filter = EnvFilter::try_new(directives)?;
+    Ok(filter.add_directive(format!("{TRACE_ONLY}=off").parse()?))
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        let Some(export) = &self.0 else { return };
         // Exporting happens on threads of their own, so waiting here blocks no runtime they need.
-        if let Err(error) = export.traces.shutdown() {
-            tracing::warn!(error = crate::error_chain(&error), "the last spans were not exported");
-        }
-        if let Err(error) = export.metrics.shutdown() {
-            tracing::warn!(error = crate::error_chain(&error), "the last metrics were not exported");
-        }
+        self.export.shut_down();
     }
-}
-
-/// Tells replicas apart, also on one host: host name and process id.
-fn instance() -> String {
-    let host = std::env::var("HOSTNAME")
-        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
-        .unwrap_or_else(|_| "host".into());
-    format!("{}-{}", host.trim(), std::process::id())
 }

@@ -4,6 +4,7 @@ use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram, UpDownCounter},
 };
+use runtime::{fields, metrics as names};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -23,47 +24,47 @@ impl Metrics {
         let meter = global::meter("egress");
         Self {
             sends: meter
-                .u64_counter("wa_sends")
+                .u64_counter(names::SENDS)
                 .with_description("POSTs and settled doubts, by what became of them")
                 .build(),
             send_seconds: meter
-                .f64_histogram("wa_send_duration")
+                .f64_histogram(names::SEND_DURATION)
                 .with_unit("s")
                 .with_description("How long a POST took")
                 .build(),
             paced: meter
-                .u64_counter("wa_paced")
+                .u64_counter(names::SENDS_PACED)
                 .with_description("Waits for a turn, by whose rate was used up")
                 .build(),
             blind_resends: meter
-                .u64_counter("wa_blind_resends")
+                .u64_counter(names::SENDS_BLIND)
                 .with_description("Sends repeated without knowing whether the first one arrived")
                 .build(),
             visible_duplicates: meter
-                .u64_counter("wa_visible_duplicates")
+                .u64_counter(names::SENDS_DOUBLED)
                 .with_description("Sends that a customer may have seen twice")
                 .build(),
             streams: meter
-                .i64_up_down_counter("sf_streams")
+                .i64_up_down_counter(names::STREAMS)
                 .with_description("Event streams that are up")
                 .build(),
             reconnects: meter
-                .u64_counter("sf_stream_ends")
+                .u64_counter(names::STREAM_ENDS)
                 .with_description("Event streams that ended, by reason")
                 .build(),
             gap_filled: meter
-                .u64_counter("sf_gap_filled_entries")
+                .u64_counter(names::GAP_FILLED)
                 .with_description("Entries that no stream had brought")
                 .build(),
             entries: meter
-                .u64_counter("sf_entries")
+                .u64_counter(names::THREAD_ENTRIES)
                 .with_description("Entries of followed threads, by what was done with them")
                 .build(),
         }
     }
 
     pub(crate) fn sent(&self, outcome: &'static str) {
-        self.sends.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.sends.add(1, &[KeyValue::new(names::attribute::OUTCOME, outcome)]);
     }
 
     /// A send has to wait for its turn.
@@ -72,7 +73,7 @@ impl Metrics {
             store::PacedBy::Pair => "pair",
             store::PacedBy::Number => "number",
         };
-        self.paced.add(1, &[KeyValue::new("by", by)]);
+        self.paced.add(1, &[KeyValue::new(names::attribute::BUDGET, by)]);
     }
 
     pub(crate) fn posted(&self, took: std::time::Duration) {
@@ -94,7 +95,7 @@ impl Metrics {
     }
 
     pub(crate) fn stream_ended(&self, reason: &'static str) {
-        self.reconnects.add(1, &[KeyValue::new("reason", reason)]);
+        self.reconnects.add(1, &[KeyValue::new(fields::REASON, reason)]);
     }
 
     pub(crate) fn gap_filled(&self) {
@@ -102,7 +103,7 @@ impl Metrics {
     }
 
     pub(crate) fn entry(&self, done: &'static str) {
-        self.entries.add(1, &[KeyValue::new("done", done)]);
+        self.entries.add(1, &[KeyValue::new(names::attribute::OUTCOME, done)]);
     }
 }
 

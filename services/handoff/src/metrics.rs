@@ -6,6 +6,7 @@ use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram},
 };
+use runtime::{fields, metrics as names};
 
 pub(crate) struct Metrics {
     decisions: Counter<u64>,
@@ -18,15 +19,15 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = global::meter("handoff");
         Self {
-            decisions: meter.u64_counter("baton.decisions").build(),
-            handoffs: meter.u64_counter("baton.handoffs").build(),
-            lateness: meter.f64_histogram("baton.decision.lateness").with_unit("s").build(),
+            decisions: meter.u64_counter(names::DECISIONS).build(),
+            handoffs: meter.u64_counter(names::HANDOFFS).build(),
+            lateness: meter.f64_histogram(names::DECISION_LATENESS).with_unit("s").build(),
         }
     }
 
     pub(crate) fn decided(&self, decision: &Decision, entry: &Entry) {
         let kind = entry.address.as_ref().map_or("?", |address| address.kind.as_str());
-        self.decisions.add(1, &[KeyValue::new("fact", kind)]);
+        self.decisions.add(1, &[KeyValue::new(fields::KIND, kind)]);
         if decision.outputs.iter().any(|output| matches!(output, Output::Follow { .. })) {
             self.handoffs.add(1, &[]);
         }

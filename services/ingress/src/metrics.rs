@@ -6,7 +6,7 @@ use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram},
 };
-use runtime::fields;
+use runtime::{fields, metrics as names};
 
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -21,20 +21,20 @@ impl Metrics {
         let meter = global::meter("ingress");
         Self {
             webhooks: meter
-                .u64_counter("baton.ingress.webhooks")
+                .u64_counter(names::WEBHOOKS)
                 .with_description("webhooks, by what they were answered")
                 .build(),
             entries: meter
-                .u64_counter("baton.ingress.entries")
+                .u64_counter(names::ENTRIES)
                 .with_description("log entries, by kind and whether they were new")
                 .build(),
             foreign: meter
-                .u64_counter("baton.ingress.foreign")
+                .u64_counter(names::FOREIGN)
                 .with_description("events of business numbers that are not configured: not stored")
                 .build(),
             answer_time: meter
-                .f64_histogram("baton.ingress.answer_time")
-                .with_unit("ms")
+                .f64_histogram(names::WEBHOOK_DURATION)
+                .with_unit("s")
                 .with_description("from the head of a request to its answer")
                 .build(),
         }
@@ -43,7 +43,7 @@ impl Metrics {
     /// `outcome`: one word of a fixed set.
     pub(crate) fn answered(&self, outcome: &'static str, took: Duration) {
         self.webhooks.add(1, &[KeyValue::new(fields::REASON, outcome)]);
-        self.answer_time.record(took.as_secs_f64() * 1000.0, &[]);
+        self.answer_time.record(took.as_secs_f64(), &[]);
     }
 
     pub(crate) fn stored(&self, kind: &'static str, new: bool) {
