@@ -10,7 +10,7 @@ use domain::{
     },
     session::{
         Ask, Brief, Call, ControlAction, Conversation, Decision, Fact, Held, Opening, Origin, Output, Owner,
-        Parked, ParkedMessage, Send, Session, Stage, Thread,
+        Parked, ParkedMessage, Send, Session, Stage, Thread, Unanswered,
     },
 };
 use proptest::prelude::*;
@@ -84,11 +84,8 @@ fn owner() -> impl Strategy<Value = Owner> {
 }
 
 fn brief() -> impl Strategy<Value = Brief> {
-    (".*", any::<[Option<String>; 3]>()).prop_map(|(reason, [summary, language, priority])| Brief {
-        reason,
-        summary,
-        language,
-        priority,
+    (".*", any::<[Option<String>; 4]>()).prop_map(|(reason, [summary, language, priority, sentiment])| {
+        Brief { reason, summary, language, priority, sentiment }
     })
 }
 
@@ -313,11 +310,17 @@ fn output() -> impl Strategy<Value = Output> {
 }
 
 prop_compose! {
+    fn unanswered()(text: String, since: i64, epoch: u32, timer in prop::option::of(cause())) -> Unanswered {
+        Unanswered { text, since, timer, epoch }
+    }
+}
+
+prop_compose! {
     fn state()(owner in owner(), names in any::<[Option<String>; 4]>(), epoch: u32, [wrote, quiet_until] in any::<[i64; 2]>(),
-               texts in any::<[Option<String>; 2]>(), parked in prop::option::of(parked()), flags in any::<[bool; 3]>(),
+               texts in any::<[Option<String>; 3]>(), unanswered in prop::option::of(unanswered()), parked in prop::option::of(parked()), flags in any::<[bool; 3]>(),
                session in prop::option::of(any::<(i64, u64, u32, Option<i64>, u64)>()), created: bool) -> Conversation {
         let [phone, bsuid, name, ended_session] = names;
-        let [last_wamid, group] = texts;
+        let [last_wamid, group, language] = texts;
         let [elsewhere, no_marketing, asked] = flags;
         Conversation {
             customer: Customer { phone, bsuid, name, ..Customer::default() },
@@ -334,6 +337,8 @@ prop_compose! {
             quiet_until,
             elsewhere,
             no_marketing,
+            unanswered,
+            language,
             thread_created: created,
             ended_session,
             owner,

@@ -1,13 +1,22 @@
 //! What an operator configures: numbers, Salesforce integrations, policies. Parsed and checked
 //! here, read from disk by `runtime::settings`. `deploy/settings.sample.json` shows every field.
 
+mod assistant;
+mod integration;
+mod texts;
+
 use std::{fmt, time::Duration};
+
+pub use assistant::{
+    Action, BUILT_IN_TOOLS, Fallback, HandoffRules, Level, Masking, MaxTokensField, Model, Responder,
+    Transcriber, is_below,
+};
+pub use integration::{AttributeRule, AttributeSource, Fields, Integration, IntegrationKey, OrgId};
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use url::Url;
 
-use crate::{IntegrationId, PhoneNumberId, WabaId, net::is_loopback};
+use crate::{IntegrationId, PhoneNumberId, WabaId};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,6 +60,9 @@ pub struct Channel {
     /// thread at a handoff and releases it afterwards (Conversation Routing).
     #[serde(default)]
     pub escalation_partner: bool,
+    /// How the assistant answers.
+    #[serde(default)]
+    pub responder: Responder,
     #[serde(default)]
     pub policy: Policy,
 }
@@ -61,6 +73,13 @@ pub struct Channel {
 pub struct Policy {
     /// Whether the assistant helps on while the customer waits for a rep.
     pub assist_while_waiting: bool,
+    /// The assistant is asked when the customer has not written for so long, so that several short
+    /// messages make one turn; 0: at once, each message by itself.
+    #[serde(with = "seconds")]
+    pub quiet_seconds: Duration,
+    /// … but at most so long after the first of them.
+    #[serde(with = "seconds")]
+    pub longest_quiet_seconds: Duration,
     /// After this much silence the customer's next message opens a new session (assistant only;
     /// never while a rep has the conversation).
     #[serde(with = "seconds")]
@@ -89,6 +108,9 @@ pub struct Policy {
     /// A customer who writes just one of these words ends the chat with the team.
     pub stop_words: Vec<String>,
     pub texts: Texts,
+    /// The same in other languages (`de`), over the translations that come along.
+    #[serde(deserialize_with = "texts::deserialize")]
+    pub translations: std::sync::Arc<std::collections::BTreeMap<String, Texts>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -115,6 +137,8 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             assist_while_waiting: true,
+            quiet_seconds: Duration::from_secs(3),
+            longest_quiet_seconds: Duration::from_secs(10),
             auto_resolve_after_seconds: Duration::from_secs(24 * 3600),
             opening_patience_seconds: Duration::from_secs(20),
             rescue_template: None,
@@ -126,6 +150,20 @@ impl Default for Policy {
             nobody_available: Nobody::KeepWaiting,
             stop_words: Vec::new(),
             texts: Texts::default(),
+            translations: texts::built_in(),
+        }
+    }
+}
+
+impl Policy {
+    fn check(&self, say: &mut impl FnMut(String, &str)) {
+        if self.quiet_seconds > Duration::from_secs(10) {
+            say("quiet_seconds".into(), "is 0 to 10");
+        }
+        if self.longest_quiet_seconds < self.quiet_seconds
+            || self.longest_quiet_seconds > Duration::from_secs(30)
+        {
+            say("longest_quiet_seconds".into(), "is at least quiet_seconds and at most 30");
         }
     }
 }
@@ -168,160 +206,6 @@ pub struct FaqEntry {
     pub answer: String,
 }
 
-/// A Salesforce org and deployment: the six fields, and two derived ones an admin may override.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Integration {
-    pub id: IntegrationId,
-    pub instance_url: Url,
-    pub es_developer_name: String,
-    pub org_id: OrgId,
-    pub auth_key_id: String,
-    pub jwt_private_key: SecretString,
-    pub jwt_public_key: String,
-    /// Must equal the issuer of the keyset in Salesforce, byte for byte.
-    #[serde(default = "default_issuer")]
-    pub issuer: String,
-    /// The SCRT2 host, as the deployment's code snippet shows it. Derived when absent.
-    #[serde(default)]
-    pub messaging_url: Option<Url>,
-    /// What the routing flow and the rep get beside the conversation, under the names of the channel
-    /// variables in the org's parameter mappings.
-    #[serde(default = "AttributeRule::usual")]
-    pub attributes: Vec<AttributeRule>,
-}
-
-/// A routing attribute.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AttributeRule {
-    /// The channel variable name of the parameter mapping.
-    pub key: String,
-    pub source: AttributeSource,
-    /// The maximum length of the custom parameter, in characters; longer values are cut.
-    #[serde(default = "usual_length")]
-    pub max_length: usize,
-}
-
-/// What an attribute tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AttributeSource {
-    /// The session's id: the trace key back to everything.
-    SessionId,
-    ConsumerType,
-    Channel,
-    ChannelName,
-    Language,
-    Priority,
-    CustomerName,
-    Phone,
-    Email,
-    Reason,
-    Summary,
-    Campaign,
-    ConversationId,
-    ContactId,
-}
-
-impl AttributeRule {
-    /// `product-behaviour.md` §5; what an org does not map it ignores.
-    pub fn usual() -> Vec<Self> {
-        use AttributeSource::{
-            Campaign, Channel, ConsumerType, ContactId, ConversationId, CustomerName, Email, Language, Phone,
-            Priority, Reason, SessionId, Summary,
-        };
-        [
-            ("OpencxSessionId", SessionId),
-            ("Chat_Consumer_Type", ConsumerType),
-            ("Channel", Channel),
-            ("Customer_Name", CustomerName),
-            ("Phone_Number", Phone),
-            ("Email", Email),
-            ("Language", Language),
-            ("Priority", Priority),
-            ("Handoff_Reason", Reason),
-            ("Summary", Summary),
-            ("Campaign", Campaign),
-            ("Conversation_UUID", ConversationId),
-            ("Contact_Id", ContactId),
-        ]
-        .map(|(key, source)| Self { key: key.into(), source, max_length: usual_length() })
-        .into()
-    }
-
-    fn check(rules: &[Self], say: &mut impl FnMut(String, &str)) {
-        for (i, rule) in rules.iter().enumerate() {
-            let mut name = rule.key.chars();
-            let begins = name.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-            if !begins || !name.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                say(
-                    format!("attributes[{i}].key"),
-                    "has letters, digits and underscores only, and begins with a letter or an underscore",
-                );
-            }
-            if rules[..i].iter().any(|earlier| earlier.key == rule.key) {
-                say(format!("attributes[{i}].key"), "is there twice");
-            }
-            if !(1..=4_000).contains(&rule.max_length) {
-                say(format!("attributes[{i}].max_length"), "is 1 to 4000 characters");
-            }
-        }
-        if !rules.iter().any(|rule| rule.source == AttributeSource::SessionId) {
-            say(
-                "attributes".into(),
-                "lack session-id (OpencxSessionId): without it nobody finds the session again",
-            );
-        }
-    }
-}
-
-impl Integration {
-    /// The host that the API is called on (`miaw-api.md` §1): the configured one, else the
-    /// instance's label under `my.salesforce-scrt.com`.
-    pub fn messaging_url(&self) -> Result<Url, Invalid> {
-        if let Some(url) = &self.messaging_url {
-            return Ok(url.clone());
-        }
-        let host = self.instance_url.host_str().unwrap_or_default();
-        let label = host.strip_suffix(".my.salesforce.com").ok_or_else(|| Invalid {
-            field: format!("integrations[{}].instance_url", self.id.as_str()),
-            problem: "does not end in .my.salesforce.com, so the messaging host cannot be derived: set messaging_url"
-                .into(),
-        })?;
-        Url::parse(&format!("https://{label}.my.salesforce-scrt.com")).map_err(|e| Invalid {
-            field: format!("integrations[{}].instance_url", self.id.as_str()),
-            problem: e.to_string(),
-        })
-    }
-}
-
-/// A Salesforce organization id in its 15-character form, the only one that every reading of the
-/// API accepts (`miaw-api.md` §7.1).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct OrgId(String);
-
-impl OrgId {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for OrgId {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let text = text.trim();
-        let well_formed = matches!(text.len(), 15 | 18)
-            && text.starts_with("00D")
-            && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !well_formed {
-            return Err("an organization id starts with 00D and has 15 or 18 letters and digits (Setup > Company Information)".into());
-        }
-        Ok(Self(text[..15].to_owned()))
-    }
-}
-
 /// A value that cannot be used, where it stands and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid {
@@ -355,42 +239,17 @@ impl Settings {
             {
                 say(format!("channels[{i}].integration"), "names no integration in integrations[]");
             }
+            channel.policy.check(&mut |name, problem| say(format!("channels[{i}].policy.{name}"), problem));
+            channel
+                .responder
+                .check(&mut |name, problem| say(format!("channels[{i}].responder.{name}"), problem));
         }
         for (i, integration) in self.integrations.iter().enumerate() {
             let field = |name: &str| format!("integrations[{i}].{name}");
             if self.integrations[..i].iter().any(|known| known.id == integration.id) {
                 say(field("id"), "is configured twice");
             }
-            if integration.instance_url.scheme() != "https" {
-                say(field("instance_url"), "must start with https://");
-            }
-            if !matches!(integration.instance_url.path(), "" | "/")
-                || integration.instance_url.query().is_some()
-            {
-                say(field("instance_url"), "must be a host only, without a path");
-            }
-            let name = &integration.es_developer_name;
-            let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
-            if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                say(
-                    field("es_developer_name"),
-                    "must be the deployment's API name: letters, digits and underscores, a letter first",
-                );
-            }
-            if integration.auth_key_id.is_empty() {
-                say(field("auth_key_id"), "is empty: it is the kid of the key registered in Salesforce");
-            }
-            AttributeRule::check(&integration.attributes, &mut |name, problem| say(field(&name), problem));
-            match integration.messaging_url() {
-                Err(e) => say(field("messaging_url"), &e.problem),
-                Ok(url) if url.scheme() != "https" && !is_loopback(&url) => {
-                    say(
-                        field("messaging_url"),
-                        "must start with https:// (http is allowed on loopback only)",
-                    );
-                }
-                Ok(_) => {}
-            }
+            integration.check(&mut |name, problem| say(field(name), problem));
         }
         found
     }
@@ -408,21 +267,12 @@ fn first_version() -> u64 {
     1
 }
 
-/// A custom parameter's usual maximum (`limits-and-complaints.md` §1).
-fn usual_length() -> usize {
-    255
-}
-
 fn eighty() -> u32 {
     80
 }
 
 fn yes() -> bool {
     true
-}
-
-fn default_issuer() -> String {
-    "baton".into()
 }
 
 mod seconds {
@@ -432,46 +282,5 @@ mod seconds {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         u64::deserialize(d).map(Duration::from_secs)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn integration(change: impl FnOnce(&mut serde_json::Value)) -> Result<Vec<Invalid>, serde_json::Error> {
-        let mut value = serde_json::json!({
-            "channels": [{ "phone_number_id": "1", "waba_id": "2", "display_phone_number": "+1", "name": "Support",
-                           "access_token": "t", "integration": "main" }],
-            "integrations": [{ "id": "main", "instance_url": "https://acme.my.salesforce.com",
-                "es_developer_name": "Phone_Bridge", "org_id": "00DRT0000004QhW", "auth_key_id": "k1",
-                "jwt_private_key": "pem", "jwt_public_key": "pem" }]
-        });
-        change(&mut value["integrations"][0]);
-        serde_json::from_value::<Settings>(value).map(|s| s.check())
-    }
-
-    #[test]
-    fn a_complete_integration_is_accepted_and_its_messaging_host_derived() {
-        assert_eq!(integration(|_| {}).unwrap(), []);
-    }
-
-    #[test]
-    fn each_field_has_its_own_message() {
-        let problem = |name: &str, value: &str| {
-            let found = integration(|i| i[name] = value.into()).unwrap();
-            assert!(found.iter().any(|p| p.field == format!("integrations[0].{name}")), "{name}: {found:?}");
-        };
-        problem("instance_url", "http://acme.my.salesforce.com");
-        problem("instance_url", "https://acme.my.salesforce.com/setup");
-        problem("es_developer_name", "1st");
-        problem("auth_key_id", "");
-        problem("messaging_url", "http://example.com");
-        assert!(integration(|i| i["org_id"] = "001".into()).is_err());
-    }
-
-    #[test]
-    fn an_18_character_org_id_is_kept_in_its_15_character_form() {
-        assert_eq!(OrgId::try_from("00DRT0000004QhWAAU".to_owned()).unwrap().as_str(), "00DRT0000004QhW");
     }
 }

@@ -25,6 +25,7 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
         Body::AssistantAnswer(answer) => Fact::Answered(Answered {
             ask: cause(&answer.ask, "ask")?,
             epoch: answer.epoch,
+            language: answer.language,
             answer: match answer.answer.ok_or(Malformed("answer"))? {
                 assistant_answer::Answer::Reply(reply) => {
                     Answer::Reply { body: together(reply.text, reply.body)? }
@@ -34,7 +35,11 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
                     summary: handoff.summary,
                     language: handoff.language,
                     priority: handoff.priority,
+                    sentiment: handoff.sentiment,
                 }),
+                assistant_answer::Answer::Close(close) => {
+                    Answer::Close { body: close.body.map(TryInto::try_into).transpose()? }
+                }
                 assistant_answer::Answer::Silence(_) => Answer::Silence,
             },
         }),
@@ -92,17 +97,21 @@ impl v1::AssistantAnswer {
                 assistant_answer::Answer::Reply(assistant_answer::Reply { text, body })
             }
             Answer::Handoff(brief) => {
-                let Brief { reason, summary, language, priority } = brief.clone();
+                let Brief { reason, summary, language, priority, sentiment } = brief.clone();
                 assistant_answer::Answer::Handoff(assistant_answer::Handoff {
                     reason,
                     summary,
                     language,
                     priority,
+                    sentiment,
                 })
             }
+            Answer::Close { body } => assistant_answer::Answer::Close(assistant_answer::Close {
+                body: body.as_ref().map(Into::into),
+            }),
             Answer::Silence => assistant_answer::Answer::Silence(assistant_answer::Silence {}),
         };
-        Self { ask: ask.to_string(), epoch, answer: Some(answer) }
+        Self { ask: ask.to_string(), epoch, answer: Some(answer), language: None }
     }
 }
 

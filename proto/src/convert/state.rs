@@ -2,7 +2,7 @@
 
 use domain::{
     PhoneNumberId, Wamid,
-    session::{Brief, Conversation, Held, Opening, Owner, Parked, Session, Stage, Thread},
+    session::{Brief, Conversation, Held, Opening, Owner, Parked, Session, Stage, Thread, Unanswered},
 };
 
 use super::{Malformed, cause, thread};
@@ -33,6 +33,8 @@ impl From<&Conversation> for v1::State {
             quiet_until: conversation.quiet_until,
             elsewhere: conversation.elsewhere,
             no_marketing: conversation.no_marketing,
+            unanswered: conversation.unanswered.as_ref().map(Into::into),
+            language: conversation.language.clone(),
             owner: Some(match &conversation.owner {
                 Owner::Assistant => state::Owner::Assistant(state::Assistant {}),
                 Owner::Opening(opening) => state::Owner::Opening(opening.into()),
@@ -73,6 +75,8 @@ impl TryFrom<v1::State> for Conversation {
             quiet_until: state.quiet_until,
             elsewhere: state.elsewhere,
             no_marketing: state.no_marketing,
+            unanswered: state.unanswered.map(TryInto::try_into).transpose()?,
+            language: state.language,
             owner: match state.owner.ok_or(Malformed("owner"))? {
                 state::Owner::Assistant(_) => Owner::Assistant,
                 state::Owner::Opening(opening) => Owner::Opening(opening.try_into()?),
@@ -93,6 +97,7 @@ impl From<&Opening> for v1::Opening {
             summary: opening.brief.summary.clone(),
             language: opening.brief.language.clone(),
             priority: opening.brief.priority.clone(),
+            sentiment: opening.brief.sentiment.clone(),
             stage: Some(match opening.stage {
                 Stage::Following => opening::Stage::Following(opening::Following {}),
                 Stage::Creating { call } => opening::Stage::Creating(call.to_string()),
@@ -121,6 +126,7 @@ impl TryFrom<v1::Opening> for Opening {
                 summary: opening.summary,
                 language: opening.language,
                 priority: opening.priority,
+                sentiment: opening.sentiment,
             },
             stage: match opening.stage.ok_or(Malformed("opening.stage"))? {
                 opening::Stage::Following(_) => Stage::Following,
@@ -194,6 +200,24 @@ impl TryFrom<v1::Parked> for Parked {
                 .map(|send| send.parse())
                 .transpose()
                 .map_err(|_| Malformed("parked.rescue"))?,
+        })
+    }
+}
+
+impl From<&Unanswered> for v1::Unanswered {
+    fn from(Unanswered { text, since, timer, epoch }: &Unanswered) -> Self {
+        Self { text: text.clone(), since: *since, timer: timer.map(|timer| timer.to_string()), epoch: *epoch }
+    }
+}
+
+impl TryFrom<v1::Unanswered> for Unanswered {
+    type Error = Malformed;
+    fn try_from(waiting: v1::Unanswered) -> Result<Self, Malformed> {
+        Ok(Self {
+            text: waiting.text,
+            since: waiting.since,
+            timer: waiting.timer.map(|timer| cause(&timer, "unanswered.timer")).transpose()?,
+            epoch: waiting.epoch,
         })
     }
 }

@@ -457,7 +457,10 @@ pub struct AssistantAnswer {
     /// As it stood in the question. An answer of an earlier epoch is dropped.
     #[prost(uint32, tag = "2")]
     pub epoch: u32,
-    #[prost(oneof = "assistant_answer::Answer", tags = "3, 4, 5")]
+    /// The customer's language where it can be told: es, pt_BR. Picks what Baton itself says.
+    #[prost(string, optional, tag = "7")]
+    pub language: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(oneof = "assistant_answer::Answer", tags = "3, 4, 5, 6")]
     pub answer: ::core::option::Option<assistant_answer::Answer>,
 }
 /// Nested message and enum types in `AssistantAnswer`.
@@ -481,9 +484,19 @@ pub mod assistant_answer {
         pub language: ::core::option::Option<::prost::alloc::string::String>,
         #[prost(string, optional, tag = "4")]
         pub priority: ::core::option::Option<::prost::alloc::string::String>,
+        /// positive, neutral, negative or frustrated.
+        #[prost(string, optional, tag = "5")]
+        pub sentiment: ::core::option::Option<::prost::alloc::string::String>,
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Silence {}
+    /// The customer has what they came for: the session ends, and their next message opens another.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Close {
+        /// What is said to the customer before.
+        #[prost(message, optional, tag = "1")]
+        pub body: ::core::option::Option<super::Outgoing>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Answer {
         #[prost(message, tag = "3")]
@@ -492,6 +505,8 @@ pub mod assistant_answer {
         Handoff(Handoff),
         #[prost(message, tag = "5")]
         Silence(Silence),
+        #[prost(message, tag = "6")]
+        Close(Close),
     }
 }
 /// The event stream of a thread is up (kind `sf`, id = "up-<cause of the Follow>").
@@ -1125,6 +1140,8 @@ pub mod call {
         pub language: ::core::option::Option<::prost::alloc::string::String>,
         #[prost(string, optional, tag = "9")]
         pub priority: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(string, optional, tag = "10")]
+        pub sentiment: ::core::option::Option<::prost::alloc::string::String>,
         #[prost(uint64, tag = "4")]
         pub from: u64,
         #[prost(uint64, tag = "5")]
@@ -1197,6 +1214,11 @@ pub struct State {
     pub elsewhere: bool,
     #[prost(bool, tag = "20")]
     pub no_marketing: bool,
+    #[prost(message, optional, tag = "23")]
+    pub unanswered: ::core::option::Option<Unanswered>,
+    /// The customer's, as the assistant told it.
+    #[prost(string, optional, tag = "24")]
+    pub language: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(oneof = "state::Owner", tags = "9, 10, 11, 12, 13")]
     pub owner: ::core::option::Option<state::Owner>,
 }
@@ -1217,6 +1239,19 @@ pub mod state {
         #[prost(message, tag = "13")]
         Inactive(super::Thread),
     }
+}
+/// What the customer wrote and nobody answered yet.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unanswered {
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub since: i64,
+    /// The cause of the timer that ends the quiet time; absent: the assistant was asked.
+    #[prost(string, optional, tag = "3")]
+    pub timer: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "4")]
+    pub epoch: u32,
 }
 /// What reps wrote while the customer service window was closed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1268,6 +1303,8 @@ pub struct Opening {
     pub language: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "17")]
     pub priority: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "18")]
+    pub sentiment: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(uint32, tag = "7")]
     pub failures: u32,
     #[prost(uint64, tag = "8")]

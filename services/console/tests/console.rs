@@ -122,7 +122,7 @@ impl Bench {
         let ask = format!("{asked}-0");
         let reply =
             assistant_answer::Answer::Reply(assistant_answer::Reply { text: "At nine.".into(), body: None });
-        let answer = v1::AssistantAnswer { ask: ask.clone(), epoch: 0, answer: Some(reply) };
+        let answer = v1::AssistantAnswer { ask: ask.clone(), epoch: 0, answer: Some(reply), language: None };
         let answer = self.append(&key, Kind::Assistant, &ask, Body::AssistantAnswer(answer)).await;
         let send = domain::SendId(uuid("send", &[&[n]]));
         let text = Send {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    Answer, Answered, Ask, At, Brief, Call, CallResult, Command, Context, ControlAction, Conversation,
-    Decision, Fact, Happening, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent,
-    Session, Stage, Thread,
+    Answer, Answered, At, Brief, Call, CallResult, Command, Context, ControlAction, Conversation, Decision,
+    Fact, Happening, MessagingSessionStatus, Opening, Origin, Output, Owner, SalesforceEvent, Session, Stage,
+    Thread,
 };
 use crate::{
     Cause, Millis, SessionId, derive,
     message::{Content, IdentityChange, InboundMessage},
-    settings::Nobody,
+    settings::{Nobody, Texts},
 };
 
 /// Between tries to open a thread while Salesforce is away: doubling, at most this.
@@ -32,6 +32,9 @@ pub fn decide(state: Conversation, at: At, fact: &Fact, context: &Context<'_>) -
         Fact::Operator(command) => turn.operator(*command),
         Fact::Adopted(state) => turn.adopted(state),
     }
+    // Asked for under another owner: there is nothing left to ask.
+    let epoch = turn.state.epoch;
+    turn.state.unanswered.take_if(|waiting| waiting.epoch != epoch);
     Decision { state: turn.state, outputs: turn.outputs }
 }
 
@@ -134,12 +137,9 @@ impl Turn<'_> {
             Owner::Assistant if self.at.time < self.state.quiet_until => {}
             Owner::Assistant if self.context.assistant_on => {
                 self.seen(true);
-                self.ask(message, false);
+                self.ask(message.content.as_text());
             }
-            Owner::Assistant if self.context.has_team => {
-                self.hand_off(Brief::because("the assistant is switched off"));
-            }
-            Owner::Assistant => {}
+            Owner::Assistant => self.without_assistant(),
             Owner::Opening(opening) => {
                 opening.hold(seq);
                 self.ask_while_waiting(message);
@@ -154,6 +154,12 @@ impl Turn<'_> {
                 self.forward();
                 self.stopped(message);
             }
+        }
+    }
+
+    pub(super) fn without_assistant(&mut self) {
+        if self.context.has_team {
+            self.hand_off(Brief::because("the assistant is switched off"));
         }
     }
 
@@ -212,6 +218,7 @@ impl Turn<'_> {
         self.state.contact = before.contact.or(self.state.contact);
         self.state.customer_wrote_at = self.state.customer_wrote_at.max(before.customer_wrote_at);
         self.state.no_marketing |= before.no_marketing;
+        self.state.language = self.state.language.take().or_else(|| before.language.clone());
         if self.state.customer.id().is_none() {
             self.state.customer = before.customer.clone();
         }
@@ -230,7 +237,14 @@ impl Turn<'_> {
             self.state.session = Some(Session { first: self.at.seq, shown_through, ..session.clone() });
         }
         match &before.owner {
-            Owner::Assistant => {}
+            // The timer of the quiet time fires where it was set: nobody waits for it here.
+            Owner::Assistant => {
+                if let Some(waiting) = &before.unanswered
+                    && self.context.assistant_on
+                {
+                    self.ask(waiting.text.clone());
+                }
+            }
             Owner::Opening(opening) => self.hand_off(opening.brief.clone()),
             Owner::Waiting(thread) => self.state.owner = Owner::Waiting(self.refollowed(thread)),
             Owner::Live(thread) => self.state.owner = Owner::Live(self.refollowed(thread)),
@@ -256,14 +270,19 @@ impl Turn<'_> {
         }
     }
 
-    fn answered(&mut self, Answered { epoch, answer, .. }: &Answered) {
-        // Asked under another owner: whatever it says, it would talk over somebody.
+    fn answered(&mut self, Answered { epoch, answer, language, .. }: &Answered) {
+        // Asked under another owner, or about less than was said by now: whatever it says, it would
+        // talk over somebody.
         if *epoch != self.state.epoch {
             return;
         }
+        self.is_answered();
+        if language.is_some() {
+            self.state.language.clone_from(language);
+        }
         match (&self.state.owner, answer) {
             (_, Answer::Silence) => {}
-            (Owner::Assistant, Answer::Reply { .. })
+            (Owner::Assistant, Answer::Reply { .. } | Answer::Close { .. })
                 if self.state.elsewhere || self.at.time < self.state.quiet_until => {}
             (Owner::Assistant | Owner::Opening(_), Answer::Reply { body }) => {
                 self.send(Origin::Assistant, body.clone(), None);
@@ -272,16 +291,26 @@ impl Turn<'_> {
                 self.send(Origin::Assistant, body.clone(), None);
                 self.note(format!("Assistant: {}", body.as_text()));
             }
+            // What the customer writes next is another episode.
+            (Owner::Assistant, Answer::Close { body }) => {
+                if let Some(body) = body {
+                    self.send(Origin::Assistant, body.clone(), None);
+                }
+                self.state.session = None;
+            }
             (Owner::Assistant, Answer::Handoff(brief)) if self.context.has_team => {
                 self.hand_off(brief.clone());
             }
             (Owner::Assistant, Answer::Handoff(_)) => {
-                self.send_text(Origin::Notice, self.context.policy.texts.no_team.clone());
+                self.send_text(Origin::Notice, self.texts().no_team.clone());
             }
-            // Already on the way to a person.
-            (Owner::Opening(_) | Owner::Waiting(_), Answer::Handoff(_)) => {}
+            // Already on the way to a person, who decides when it is over.
+            (Owner::Opening(_) | Owner::Waiting(_), Answer::Handoff(_) | Answer::Close { .. }) => {}
             // Cannot be: entering these states raised the epoch. A person is there in any case.
-            (Owner::Live(_) | Owner::Inactive(_), Answer::Reply { .. } | Answer::Handoff(_)) => {}
+            (
+                Owner::Live(_) | Owner::Inactive(_),
+                Answer::Reply { .. } | Answer::Handoff(_) | Answer::Close { .. },
+            ) => {}
         }
     }
 
@@ -308,7 +337,7 @@ impl Turn<'_> {
                     opening.stage = Stage::Resting { timer };
                 }
                 if !told {
-                    self.send_text(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
+                    self.send_text(Origin::Notice, self.texts().team_unreachable.clone());
                 }
             }
         }
@@ -409,11 +438,11 @@ impl Turn<'_> {
         match (self.context.policy.nobody_available, thread) {
             (Nobody::BackToAssistant, Some(thread)) if self.context.assistant_on => {
                 self.call(Call::EndSession { thread });
-                self.back_to_assistant(self.context.policy.texts.nobody_goodbye.clone());
+                self.back_to_assistant(self.texts().nobody_goodbye.clone());
             }
             (Nobody::BackToAssistant | Nobody::KeepWaiting, _) => {
                 if !told {
-                    self.send_text(Origin::Notice, self.context.policy.texts.nobody_available.clone());
+                    self.send_text(Origin::Notice, self.texts().nobody_available.clone());
                 }
             }
         }
@@ -427,19 +456,19 @@ impl Turn<'_> {
             return;
         }
         thread.told_place_at = self.at.time;
-        let text = self.context.policy.texts.queue_position.replace("{position}", &position.to_string());
+        let text = self.texts().queue_position.replace("{position}", &position.to_string());
         self.send_text(Origin::Notice, text);
     }
 
     fn fired(&mut self, timer: Cause) {
-        if self.parked_expired(timer) || self.flush_is_due(timer) {
+        if self.parked_expired(timer) || self.flush_is_due(timer) || self.quiet_is_over(timer) {
             return;
         }
         let Owner::Opening(opening) = &mut self.state.owner else { return };
         if opening.stage == (Stage::Resting { timer }) {
             self.open();
         } else if opening.patience == timer && !std::mem::replace(&mut opening.told, true) {
-            self.send_text(Origin::Notice, self.context.policy.texts.team_unreachable.clone());
+            self.send_text(Origin::Notice, self.texts().team_unreachable.clone());
         }
         // Any other timer was overtaken.
     }
@@ -465,6 +494,9 @@ impl Turn<'_> {
         let (Some(thread), Some(session)) = (thread, &mut self.state.session) else { return };
         session.handoffs += 1;
         self.state.epoch += 1;
+        if brief.language.is_some() {
+            self.state.language.clone_from(&brief.language);
+        }
         self.state.thread = Some(thread);
         if self.context.routing {
             self.push(Output::Control(ControlAction::Take));
@@ -484,7 +516,7 @@ impl Turn<'_> {
             rep_present: false,
             ended: false,
         });
-        self.send_text(Origin::Notice, self.context.policy.texts.connecting.clone());
+        self.send_text(Origin::Notice, self.texts().connecting.clone());
     }
 
     fn open(&mut self) {
@@ -523,7 +555,7 @@ impl Turn<'_> {
 
     /// The messaging session is over: the assistant is back.
     fn give_back(&mut self) {
-        self.back_to_assistant(self.context.policy.texts.chat_ended.clone());
+        self.back_to_assistant(self.texts().chat_ended.clone());
     }
 
     fn back_to_assistant(&mut self, goodbye: String) {
@@ -548,14 +580,13 @@ impl Turn<'_> {
 
     fn ask_while_waiting(&mut self, message: &InboundMessage) {
         if self.context.assistant_on && self.context.policy.assist_while_waiting {
-            self.ask(message, true);
+            self.ask(message.content.as_text());
         }
     }
 
-    fn ask(&mut self, message: &InboundMessage, helping: bool) {
-        let human_until = self.state.session.as_ref().and_then(|session| session.human_until);
-        let ask = Ask { epoch: self.state.epoch, text: message.content.as_text(), helping, human_until };
-        self.push(Output::Ask(ask));
+    /// What Baton says, in the customer's language as far as it is known.
+    pub(super) fn texts(&self) -> &Texts {
+        self.context.policy.texts_in(self.state.language.as_deref())
     }
 
     pub(super) fn timer(&mut self, after: Duration) -> Cause {

@@ -15,7 +15,8 @@
 //!
 //! Rules kept here and nowhere else:
 //! - Exactly one owner answers the customer. Each change of owner raises the *epoch*; an
-//!   assistant's answer carries the epoch it was asked under, and a stale one is dropped.
+//!   assistant's answer carries the epoch it was asked under, and a stale one is dropped. A customer
+//!   who writes on while an answer is in the making raises it too.
 //! - A participant who leaves ends nothing (transfers and conferences do that); only the end of
 //!   the messaging session brings the assistant back.
 //! - What a rep wrote is sent whatever the state; outside the customer service window it is kept
@@ -25,11 +26,13 @@
 
 mod decide;
 mod forward;
+mod quiet;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use decide::decide;
+pub use quiet::Unanswered;
 pub use window::{CUSTOMER_SERVICE_WINDOW, WINDOW_MARGIN, window_is_open};
 
 use crate::{
@@ -71,6 +74,10 @@ pub struct Conversation {
     pub elsewhere: bool,
     /// The customer wants no marketing messages.
     pub no_marketing: bool,
+    /// What waits for the assistant.
+    pub unanswered: Option<Unanswered>,
+    /// The customer's, as the assistant told it: picks what Baton itself says.
+    pub language: Option<String>,
     pub owner: Owner,
 }
 
@@ -92,6 +99,8 @@ impl Conversation {
             quiet_until: 0,
             elsewhere: false,
             no_marketing: false,
+            unanswered: None,
+            language: None,
             owner: Owner::Assistant,
         }
     }
@@ -206,6 +215,8 @@ pub struct Brief {
     /// Of the customer, as Salesforce writes it: `en_US`.
     pub language: Option<String>,
     pub priority: Option<String>,
+    /// How the customer feels: `positive`, `neutral`, `negative` or `frustrated`.
+    pub sentiment: Option<String>,
 }
 
 impl Brief {
@@ -319,12 +330,20 @@ pub struct Answered {
     pub ask: Cause,
     pub epoch: u32,
     pub answer: Answer,
+    /// The customer's language, where the assistant can tell it: `es`, `pt_BR`.
+    pub language: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
-    Reply { body: Outgoing },
+    Reply {
+        body: Outgoing,
+    },
     Handoff(Brief),
+    /// The customer has what they came for: the episode is over.
+    Close {
+        body: Option<Outgoing>,
+    },
     Silence,
 }
 
@@ -333,6 +352,7 @@ impl std::fmt::Debug for Answer {
         f.write_str(match self {
             Self::Reply { .. } => "Reply",
             Self::Handoff(_) => "Handoff",
+            Self::Close { .. } => "Close",
             Self::Silence => "Silence",
         })
     }

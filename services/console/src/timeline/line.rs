@@ -311,6 +311,7 @@ impl<'a> Teller<'a> {
             Some(assistant_answer::Answer::Handoff(handoff)) => {
                 format!("asks for a person: {}", handoff.reason)
             }
+            Some(assistant_answer::Answer::Close(_)) => "closed the session".to_owned(),
             Some(assistant_answer::Answer::Silence(_)) => "kept silent".to_owned(),
             None => "answered nothing".to_owned(),
         };

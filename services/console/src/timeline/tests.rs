@@ -82,7 +82,7 @@ impl Story {
             Some(assistant_answer::Answer::Reply(assistant_answer::Reply { text: text.into(), body: None }));
         self.fact(
             Kind::Assistant,
-            Body::AssistantAnswer(v1::AssistantAnswer { ask: ask.into(), epoch, answer }),
+            Body::AssistantAnswer(v1::AssistantAnswer { ask: ask.into(), epoch, answer, language: None }),
         )
     }
 

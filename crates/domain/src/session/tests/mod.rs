@@ -1,6 +1,8 @@
 //! Values in, values out. `Walk` plays facts against the machine and keeps what it asked for.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at one kind of state and skips the others")]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use secrecy::SecretString;
 
@@ -12,6 +14,7 @@ use crate::{
 };
 
 mod around;
+mod quiet;
 mod window;
 
 struct Walk {
@@ -33,7 +36,8 @@ impl Walk {
         Self {
             key: keying.conversation(&number, &customer),
             contact: keying.contact(&customer),
-            policy: Policy::default(),
+            // Most tests are about what follows the quiet time.
+            policy: Policy { quiet_seconds: Duration::ZERO, ..Policy::default() },
             assistant_on: true,
             routing: false,
             state: Conversation::new(number),
@@ -91,7 +95,7 @@ impl Walk {
             .find_map(|o| if let Output::Ask(ask) = o { Some(ask.clone()) } else { None })
             .unwrap();
         let cause = Cause { answers: self.seq, index: 0 };
-        self.play(&Fact::Answered(Answered { ask: cause, epoch: ask.epoch, answer }))
+        self.play(&Fact::Answered(Answered { ask: cause, epoch: ask.epoch, answer, language: None }))
     }
 
     fn asks_for_a_person(&mut self) -> Vec<Output> {
@@ -417,7 +421,7 @@ proptest! {
                 Step::Answer(handoff, age) => {
                     let epoch = before.epoch.saturating_sub(*age);
                     let answer = if *handoff { Answer::Handoff(Brief::because("r")) } else { reply("a") };
-                    walk.play(&Fact::Answered(Answered { ask: Cause { answers: 1, index: 0 }, epoch, answer }))
+                    walk.play(&Fact::Answered(Answered { ask: Cause { answers: 1, index: 0 }, epoch, answer, language: None }))
                 }
                 Step::Follow => match before.followed_thread() {
                     Some((_, follow)) => walk.play(&Fact::Followed { follow }),
