@@ -3,81 +3,16 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use e2e::sim::{
-    Act, ChoiceFormat, ChoiceOption, ControlClient, Customer, Did, File, Happening, PhoneMessage, RepFile,
-    RepMessage, RepView, Say, Speaker, Template, Verb,
+    Act, ChoiceFormat, ChoiceOption, Customer, Did, File, Happening, RepFile, RepMessage, RepView, Say,
+    Speaker, Template, Verb,
 };
 use serde_json::json;
 use xtask::stack::{NUMBER, Options, Stack, WABA};
 
-use crate::until;
-
-/// A customer and the rep who talks to them.
-struct Chat<'a> {
-    control: &'a ControlClient,
-    customer: Customer,
-    conversation: String,
-}
-
-impl<'a> Chat<'a> {
-    /// Asks for a person, and gets one.
-    async fn live(control: &'a ControlClient, customer: Customer) -> Self {
-        control.say(&Say::text(NUMBER, &customer, "I want to speak to a human")).await.unwrap();
-        Self::accepted(control, customer).await
-    }
-
-    async fn accepted(control: &'a ControlClient, customer: Customer) -> Self {
-        let view = until("a waiting session", async || {
-            let views = control.conversations().await.unwrap();
-            views.into_iter().find(|view| view.session().is_some_and(|session| session.status == "Waiting"))
-        })
-        .await;
-        let conversation = view.conversation;
-        control.rep(&conversation, &Verb::Accept { rep: None }).await.unwrap();
-        Self { control, customer, conversation }
-    }
-
-    async fn acts(&self, act: Act) -> String {
-        self.control.act(&Did::new(NUMBER, &self.customer, act)).await.unwrap()
-    }
-
-    async fn rep(&self, verb: Verb) {
-        self.control.rep(&self.conversation, &verb).await.unwrap();
-    }
-
-    async fn rep_says(&self, text: &str) {
-        self.rep(Verb::Say { text: text.into() }).await;
-    }
-
-    async fn view(&self) -> RepView {
-        self.control.conversation(&self.conversation).await.unwrap().unwrap()
-    }
-
-    /// Until the rep sees it.
-    async fn rep_sees<T>(&self, what: &str, find: impl Fn(&RepView) -> Option<T>) -> T {
-        until(what, async || find(&self.view().await)).await
-    }
-
-    async fn rep_reads(&self, part: &str) {
-        let sees =
-            |view: &RepView| view.texts("EndUser").iter().any(|text| text.contains(part)).then_some(());
-        self.rep_sees(part, sees).await;
-    }
-
-    /// What the customer has got from us.
-    async fn phone(&self) -> Vec<PhoneMessage> {
-        let phone = self.control.phone(NUMBER, &self.customer.key()).await.unwrap();
-        let messages = phone.map(|phone| phone.messages).unwrap_or_default();
-        messages.into_iter().filter(|message| !message.from_customer && message.visible).collect()
-    }
-
-    async fn gets(&self, what: &str, is_it: impl Fn(&PhoneMessage) -> bool) -> PhoneMessage {
-        until(what, async || self.phone().await.into_iter().find(|message| is_it(message))).await
-    }
-}
-
-fn ana() -> Customer {
-    Customer::phone("15550100199", "Ana")
-}
+use crate::{
+    chat::{Chat, ana},
+    until,
+};
 
 #[tokio::test]
 async fn files_choices_quotes_and_receipts_go_both_ways() {

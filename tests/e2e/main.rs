@@ -2,10 +2,15 @@
 //! Each test runs a whole stack: run them one at a time (`cargo xtask test` does).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod backup;
+mod chat;
 mod faults;
 mod handoff;
+mod inbound;
 mod kinds;
 mod one_trace;
+mod outbound;
+mod users;
 
 use std::time::Duration;
 
