@@ -2,12 +2,14 @@
 //! Each test runs a whole stack: run them one at a time (`cargo xtask test` does).
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod assistant;
 mod backup;
 mod chat;
 mod faults;
 mod handoff;
 mod inbound;
 mod kinds;
+mod leaks;
 mod one_trace;
 mod outbound;
 mod users;
