@@ -10,7 +10,7 @@ pub struct Config {
     pub listen_addr: SocketAddr,
     #[command(flatten)]
     pub bus: bus::Config,
-    /// The settings file; read for `faq` only.
+    /// The settings file: `faq`, and how each channel answers.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
     pub settings_path: PathBuf,
 }

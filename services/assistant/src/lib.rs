@@ -1,18 +1,29 @@
 //! Answers while no human does: reads the decisions that ask, appends the answers.
 //!
-//! The built-in [`rules`] can be replaced by anything that keeps the contract in this service's
-//! README, in any language.
+//! By the built-in [`rules`] or by a model, as the channel says. The whole service can be replaced by
+//! anything that keeps the contract in `docs/assistant-contract.md`, in any language.
 
+mod answering;
 mod config;
+mod ears;
+mod history;
+mod metrics;
+mod model;
 pub mod rules;
+mod triggers;
 mod worker;
+
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use bus::ReaderOptions;
 pub use config::Config;
-use domain::settings::Settings;
+use ears::Ears;
+use metrics::Metrics;
+use model::Brain;
 use proto::subjects::Kind;
 use rules::Rules;
+use runtime::settings::Live;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,15 +36,20 @@ use crate::worker::Worker;
 pub async fn run(
     listener: TcpListener,
     log: bus::Log,
-    settings: &Settings,
+    settings: Live,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = runtime::health::Health::new();
     let reads = health.condition("log");
     let (ready, mut is_ready) = watch::channel(false);
-    let worker = Worker { log: log.clone(), rules: Rules::new(&settings.faq) };
+    let now = settings.now();
+    let rules = Mutex::new((Arc::clone(&now), Arc::new(Rules::new(&now.faq))));
+    let metrics = Metrics::new();
+    let brain = Brain::new(metrics.clone()).context("set up the client for models")?;
+    let ears = Ears::new(log.clone()).context("set up the client for voice messages")?;
+    let worker = Worker { log: log.clone(), settings, rules, brain, ears, metrics };
     let reader = log.reader("assistant", &[Kind::Decision], ReaderOptions::default()).notify_ready(ready);
-    tracing::info!(faq = settings.faq.len(), "answering");
+    tracing::info!(faq = now.faq.len(), "answering");
     let watch_ready = async {
         // The sender goes when the reader ends: nothing to be ready for then.
         while is_ready.changed().await.is_ok() {

@@ -7,6 +7,7 @@
 
 mod human;
 mod lexicon;
+mod manners;
 mod speech;
 mod words;
 
@@ -73,8 +74,86 @@ impl Rules {
         }
     }
 
+    /// The message asks for a person.
+    pub(crate) fn asks_for_person(&self, text: &str) -> bool {
+        let clauses = clauses(spoken(text).1);
+        self.lexicons.iter().any(|lexicon| lexicon.asks_for_person(&clauses))
+    }
+
+    /// The message says nothing but hello, thanks, or that a person is wanted.
+    pub(crate) fn is_courtesy(&self, text: &str) -> bool {
+        let said = words(text);
+        let polite = |speech: &Speech| speech.greets(&said) || speech.thanks(&said);
+        said.is_empty() || self.speech.iter().any(polite) || self.asks_for_person(text)
+    }
+
+    pub(crate) fn is_frustrated(&self, text: &str) -> bool {
+        let said = words(text);
+        manners::ALL.iter().any(|manners| manners.is_frustrated(&said))
+    }
+
+    /// The customer's language as Salesforce writes it, where the text tells.
+    pub(crate) fn language(&self, text: &str) -> Option<&'static str> {
+        let text = spoken(text).1;
+        Language::told_by(text, &words(text), &self.speech).map(Language::locale)
+    }
+
+    /// The first of these plain-language topics that the text has all the words of, or all of one of
+    /// its alternatives ("legal threats, lawyers or courts").
+    pub(crate) fn topic<'a>(&self, topics: &'a [String], text: &str) -> Option<&'a str> {
+        let said: HashSet<String> = words(text).iter().map(|word| stem(word)).collect();
+        let matches = |alternative: &str| {
+            let wanted: Vec<String> =
+                words(alternative).iter().filter(|word| !is_small(word)).map(|word| stem(word)).collect();
+            !wanted.is_empty() && wanted.iter().all(|word| said.contains(word))
+        };
+        topics
+            .iter()
+            .find(|topic| topic.replace(" or ", ",").split([',', ';', '/']).any(matches))
+            .map(String::as_str)
+    }
+
+    /// Refuses a person, kindly.
+    pub(crate) fn declines(&self, text: &str) -> &'static str {
+        self.manners(text).declines
+    }
+
+    /// Asks what it is about, before a person is called.
+    pub(crate) fn what_about(&self, text: &str) -> &'static str {
+        self.manners(text).what_about
+    }
+
+    /// That question, in whatever language.
+    pub(crate) fn is_what_about(&self, said: &str) -> bool {
+        manners::ALL.iter().any(|manners| manners.what_about == said)
+    }
+
+    /// This assistant's answer when it has none.
+    pub(crate) fn is_fallback(&self, said: &str) -> bool {
+        self.speech.iter().any(|speech| bounded(&speech.fallback(&self.topics)) == said)
+    }
+
+    fn manners(&self, text: &str) -> &'static manners::Manners {
+        &manners::ALL[Language::of(text, &words(text), &self.speech).index()]
+    }
+
+    /// Where there is nobody to hand over to: no person is offered.
+    pub(crate) fn answer_alone(&self, ask: &Ask) -> Answer {
+        match self.answer(ask) {
+            Answer::Handoff(_) => reply(self.declines(&ask.text)),
+            Answer::Reply { body } if self.offers_person(&body.as_text()) => {
+                reply(self.manners(&ask.text).does_not_know)
+            }
+            answer @ (Answer::Reply { .. } | Answer::Close { .. } | Answer::Silence) => answer,
+        }
+    }
+
+    fn offers_person(&self, said: &str) -> bool {
+        self.is_fallback(said) || self.speech.iter().any(|speech| speech.text_only == said)
+    }
+
     pub fn answer(&self, ask: &Ask) -> Answer {
-        let (kind, text) = placeholder(&ask.text);
+        let (kind, text) = spoken(&ask.text);
         let clauses = clauses(text);
         let said: Vec<String> = clauses.concat();
         if kind.is_some_and(|kind| NOT_SAID.contains(&kind)) || (kind.is_none() && text.trim().is_empty()) {
@@ -126,6 +205,58 @@ impl Rules {
 
 fn reply(text: impl Into<String>) -> Answer {
     Answer::Reply { body: Outgoing::Text(text.into()) }
+}
+
+/// Of several messages, those from the first on that have words.
+fn spoken(text: &str) -> (Option<&str>, &str) {
+    let mut rest = text;
+    loop {
+        let (kind, said) = placeholder(rest);
+        match rest.split_once('\n') {
+            // A sticker, and then words.
+            Some((line, behind)) if kind.is_some() && placeholder(line).1.trim().is_empty() => rest = behind,
+            Some(_) | None => return (kind, said),
+        }
+    }
+}
+
+/// Words that say nothing about a topic.
+fn is_small(word: &str) -> bool {
+    const SMALL: [&str; 24] = [
+        "a",
+        "an",
+        "and",
+        "the",
+        "of",
+        "to",
+        "in",
+        "on",
+        "for",
+        "with",
+        "about",
+        "any",
+        "all",
+        "is",
+        "are",
+        "be",
+        "wants",
+        "want",
+        "customer",
+        "asks",
+        "says",
+        "their",
+        "questions",
+        "mentions",
+    ];
+    SMALL.contains(&word)
+}
+
+/// Without an English ending: enough to meet in the plural.
+fn stem(word: &str) -> String {
+    let endings = ["ing", "ies", "es", "ed", "s", "y"];
+    let cut =
+        endings.iter().find_map(|ending| word.strip_suffix(ending).filter(|stem| stem.chars().count() >= 3));
+    cut.unwrap_or(word).to_owned()
 }
 
 /// `[image] some words` taken apart: what is not text arrives like that (`Content::as_text`).

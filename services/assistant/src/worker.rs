@@ -1,28 +1,53 @@
 //! A question in, an answer into the log.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{
-    Cause, ConversationKey,
-    session::{Ask, Output},
+    Cause, ConversationKey, Seq,
+    session::{Answer, Ask, Conversation, Output},
+    settings::{Responder, Settings},
 };
+use futures::StreamExt as _;
 use proto::{
     StoredDecision,
     subjects::{self, Kind},
     v1::{self, entry::Body},
 };
-use runtime::fields;
+use runtime::{fields, settings::Live};
 use tracing::Instrument as _;
 
-use crate::rules::Rules;
+use crate::{
+    answering::{Answered, Answering},
+    ears::Ears,
+    metrics::Metrics,
+    model::Brain,
+    rules::Rules,
+};
 
 /// Then the lane takes over: it waits longer and longer, and parks what stays stuck.
 const APPEND_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Worker {
     pub(crate) log: Log,
-    pub(crate) rules: Rules,
+    pub(crate) settings: Live,
+    pub(crate) rules: Mutex<(Arc<Settings>, Arc<Rules>)>,
+    pub(crate) brain: Brain,
+    pub(crate) ears: Ears,
+    pub(crate) metrics: Metrics,
+}
+
+/// A question in its place.
+pub(crate) struct Asked<'a> {
+    pub(crate) key: &'a ConversationKey,
+    pub(crate) state: &'a Conversation,
+    /// Of the decision that asks.
+    pub(crate) seq: Seq,
+    pub(crate) cause: Cause,
+    pub(crate) ask: &'a Ask,
 }
 
 impl Handler for Worker {
@@ -39,7 +64,9 @@ impl Handler for Worker {
                         { fields::CONVERSATION } = %address.key,
                         { fields::SEQ } = entry.seq,
                     );
-                    self.answer(&address.key, cause, ask).instrument(span).await?;
+                    let state = &stored.decision.state;
+                    let asked = Asked { key: &address.key, state, seq: entry.seq, cause, ask };
+                    self.answer(&asked).instrument(span).await?;
                 }
                 // Egress's, handoff's and the broker's.
                 Output::Send(_)
@@ -59,45 +86,84 @@ impl Handler for Worker {
 impl Worker {
     /// No lease is asked for: whoever answers, the first answer counts, and a second one is not
     /// stored.
-    async fn answer(&self, key: &ConversationKey, cause: Cause, ask: &Ask) -> Result<(), Failure> {
-        let answer = self.rules.answer(ask);
-        tracing::debug!(?answer, helping = ask.helping, "answered");
-        let subject = subjects::fact(key, Kind::Assistant, &cause.to_string());
-        let answer = v1::AssistantAnswer::new(cause, ask.epoch, &answer);
-        let payload = proto::encode(Body::AssistantAnswer(answer));
+    async fn answer(&self, asked: &Asked<'_>) -> Result<(), Failure> {
+        let started = Instant::now();
+        let settings = self.settings.now();
+        let rules = self.rules(&settings);
+        let channel = settings.channel(&asked.state.number);
+        let nothing_said = Responder::default();
+        let responder = channel.map_or(&nothing_said, |channel| &channel.responder);
+        let answering = Answering {
+            log: &self.log,
+            brain: &self.brain,
+            ears: &self.ears,
+            rules: &rules,
+            responder,
+            usual_language: channel.map_or("en_US", |channel| &channel.policy.language),
+            metrics: &self.metrics,
+        };
+        let subject = subjects::fact(asked.key, Kind::Assistant, &asked.cause.to_string());
+        let answered = if responder.model.is_some() {
+            // A question that is read again may have been answered: a model costs time and money.
+            if self.log.last(&subject).await?.is_some() {
+                return Ok(());
+            }
+            tokio::select! {
+                answered = answering.answer(asked) => answered?,
+                () = self.overtaken(asked) => {
+                    self.metrics.cancelled();
+                    Answered { answer: Answer::Silence, language: None, by: "cancelled" }
+                }
+            }
+        } else {
+            answering.answer(asked).await?
+        };
+        let Answered { answer, language, by } = answered;
+        tracing::debug!(?answer, by, helping = asked.ask.helping, "answered");
+        self.metrics.answered(&answer, by, started.elapsed());
+        let stored = v1::AssistantAnswer::new(asked.cause, asked.ask.epoch, &answer);
+        let payload = proto::encode(Body::AssistantAnswer(v1::AssistantAnswer { language, ..stored }));
         self.log.append_fact(&subject, payload, Some(APPEND_PATIENCE)).await?;
         Ok(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use domain::{
-        PhoneNumberId, Seq,
-        session::{Conversation, Decision},
-    };
+    /// Returns once the conversation has another epoch: whatever we say would be dropped.
+    async fn overtaken(&self, asked: &Asked<'_>) {
+        let subject = subjects::decision(asked.key);
+        loop {
+            // Subscribed before looking, so that none falls in between. What is heard may never have
+            // been stored: only the log tells.
+            let Ok(mut news) = self.log.subscribe(&subject).await else {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            };
+            loop {
+                if self.is_overtaken(asked).await {
+                    return;
+                }
+                // An ack follows the message; and a lost subscription must not hide the news for long.
+                match tokio::time::timeout(Duration::from_secs(2), news.next()).await {
+                    Ok(Some(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Ok(None) => break,
+                    Err(_) => {}
+                }
+            }
+        }
+    }
 
-    use super::*;
+    async fn is_overtaken(&self, asked: &Asked<'_>) -> bool {
+        let Ok(Some(head)) = self.log.head(asked.key).await else { return false };
+        head.seq > asked.seq
+            && StoredDecision::decode(head.payload)
+                .is_ok_and(|stored| stored.decision.state.epoch > asked.ask.epoch)
+    }
 
-    #[tokio::test]
-    async fn a_question_that_is_read_twice_has_one_answer() {
-        let nats = devstack::Nats::start().await.unwrap();
-        let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-        let key = ConversationKey::from_bytes([1; 16]);
-        let ask = Ask { epoch: 2, text: "hello".into(), helping: false, human_until: None };
-        let decision =
-            Decision { state: Conversation::new(PhoneNumberId::new("1")), outputs: vec![Output::Ask(ask)] };
-        let stored = StoredDecision { answers: 5, policy_version: 1, decision };
-        log.append_decision(&key, 0, stored.encode()).await.unwrap();
-        let entry = log.head(&key).await.unwrap().unwrap();
-
-        let worker = Worker { log: log.clone(), rules: Rules::new(&[]) };
-        worker.handle(&entry, &Lease::for_test()).await.unwrap();
-        worker.handle(&entry, &Lease::for_test()).await.unwrap();
-
-        let filter = subjects::fact(&key, Kind::Assistant, "*");
-        let answers = log.read(vec![filter], 1, Seq::MAX, 10).await.unwrap();
-        assert_eq!(answers.len(), 1);
-        assert_eq!(answers[0].address.as_ref().unwrap().id, "5-0");
+    /// Made anew when the settings changed.
+    fn rules(&self, settings: &Arc<Settings>) -> Arc<Rules> {
+        let mut kept = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&kept.0, settings) {
+            *kept = (Arc::clone(settings), Arc::new(Rules::new(&settings.faq)));
+        }
+        Arc::clone(&kept.1)
     }
 }

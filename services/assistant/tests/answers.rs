@@ -14,6 +14,7 @@ use proto::{
     subjects::{self, Kind},
     v1::{assistant_answer::Answer, entry::Body},
 };
+use runtime::settings::Live;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -55,6 +56,7 @@ async fn answers(log: &bus::Log, key: &ConversationKey) -> Vec<(String, u32, Str
             let what = match answer.answer.unwrap() {
                 Answer::Reply(reply) => reply.text,
                 Answer::Handoff(_) => "handoff".into(),
+                Answer::Close(_) => "close".into(),
                 Answer::Silence(_) => "silence".into(),
             };
             (id, answer.epoch, what)
@@ -87,7 +89,9 @@ async fn start(url: &str, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let log = bus::connect(&bus::Config::at(url)).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let shutdown = shutdown.clone();
-    tasks.spawn(async move { assistant::run(listener, log, &settings(), shutdown).await.unwrap() });
+    tasks.spawn(
+        async move { assistant::run(listener, log, Live::fixed(settings()), shutdown).await.unwrap() },
+    );
 }
 
 #[tokio::test]
@@ -129,10 +133,26 @@ async fn each_question_is_answered_once_by_however_many_replicas() {
     tokio::time::timeout(Duration::from_secs(20), tasks.wait()).await.expect("both replicas leave");
 }
 
+/// What the README shows is a responder, and a good one.
+#[test]
+fn the_responder_in_the_readme_is_accepted() {
+    let readme = include_str!("../README.md");
+    let example = readme.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let mut responder: serde_json::Value = serde_json::from_str(example).unwrap();
+    for secret in ["/model/api_key", "/transcriber/api_key", "/actions/0/headers/authorization"] {
+        *responder.pointer_mut(secret).unwrap() = "secret".into();
+    }
+    let channel = serde_json::json!({ "phone_number_id": "1", "waba_id": "2", "display_phone_number": "+1", "name": "n",
+                                      "access_token": "t", "responder": responder });
+    let settings: Settings = serde_json::from_value(serde_json::json!({ "channels": [channel] })).unwrap();
+    assert_eq!(settings.check(), []);
+}
+
 fn first_answer() -> bytes::Bytes {
     proto::encode(Body::AssistantAnswer(proto::v1::AssistantAnswer {
         ask: "7-0".into(),
         epoch: 0,
+        language: None,
         answer: Some(Answer::Reply(proto::v1::assistant_answer::Reply { text: "first".into(), body: None })),
     }))
 }

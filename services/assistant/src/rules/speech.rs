@@ -29,6 +29,29 @@ impl Language {
         self as usize
     }
 
+    /// Tells it apart from English by default only where the text speaks for it.
+    pub(super) fn told_by(text: &str, words: &[String], speech: &[Speech]) -> Option<Self> {
+        let found = Self::of(text, words, speech);
+        let speech = &speech[found.index()];
+        let known = |phrases: &Phrases| (0..words.len()).any(|at| phrases.at_start(&words[at..]) > 0);
+        let script = matches!(found, Self::Arabic | Self::Hindi);
+        (script || known(&speech.common) || known(&speech.greetings) || known(&speech.gratitude))
+            .then_some(found)
+    }
+
+    /// As Salesforce writes it.
+    pub(super) const fn locale(self) -> &'static str {
+        match self {
+            Self::English => "en_US",
+            Self::Spanish => "es",
+            Self::Portuguese => "pt_BR",
+            Self::French => "fr",
+            Self::German => "de",
+            Self::Arabic => "ar",
+            Self::Hindi => "hi",
+        }
+    }
+
     /// By script, then by the commonest words; English when nothing speaks for another.
     pub(super) fn of(text: &str, words: &[String], speech: &[Speech]) -> Self {
         let letters =

@@ -32,6 +32,7 @@ fn say(rules: &Rules, ask: &Ask) -> String {
     match rules.answer(ask) {
         Answer::Reply { body } => body.as_text(),
         Answer::Handoff(_) => "handoff".into(),
+        Answer::Close { .. } => "close".into(),
         Answer::Silence => "silence".into(),
     }
 }

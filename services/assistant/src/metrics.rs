@@ -1,0 +1,64 @@
+//! What an operator wants to know about answering. Fixed words only.
+
+use domain::{mask::Masked, session::Answer};
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    answers: Counter<u64>,
+    cancelled: Counter<u64>,
+    fallbacks: Counter<u64>,
+    tokens: Counter<u64>,
+    masked: Counter<u64>,
+    thinking: Histogram<f64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = global::meter("assistant");
+        Self {
+            answers: meter.u64_counter("baton.assistant.answers").build(),
+            cancelled: meter.u64_counter("baton.assistant.cancelled").build(),
+            fallbacks: meter.u64_counter("baton.assistant.fallbacks").build(),
+            tokens: meter.u64_counter("baton.assistant.tokens").build(),
+            masked: meter.u64_counter("baton.assistant.masked").build(),
+            thinking: meter.f64_histogram("baton.assistant.thinking").with_unit("s").build(),
+        }
+    }
+
+    pub(crate) fn answered(&self, answer: &Answer, by: &'static str, took: std::time::Duration) {
+        let what = match answer {
+            Answer::Reply { .. } => "reply",
+            Answer::Handoff(_) => "handoff",
+            Answer::Close { .. } => "close",
+            Answer::Silence => "silence",
+        };
+        self.answers.add(1, &[KeyValue::new("what", what), KeyValue::new("by", by)]);
+        self.thinking.record(took.as_secs_f64(), &[KeyValue::new("by", by)]);
+    }
+
+    pub(crate) fn cancelled(&self) {
+        self.cancelled.add(1, &[]);
+    }
+
+    pub(crate) fn fell_back(&self, reason: &'static str) {
+        self.fallbacks.add(1, &[KeyValue::new(runtime::fields::REASON, reason)]);
+    }
+
+    pub(crate) fn spent(&self, tokens: u32) {
+        self.tokens.add(tokens.into(), &[]);
+    }
+
+    pub(crate) fn masked(&self, masked: &Masked) {
+        for (kind, count) in
+            [("card", masked.cards), ("email", masked.emails), ("national-id", masked.national_ids)]
+        {
+            if count > 0 {
+                self.masked.add(count.into(), &[KeyValue::new("kind", kind)]);
+            }
+        }
+    }
+}
