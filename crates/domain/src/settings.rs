@@ -258,6 +258,11 @@ impl Settings {
         self.channels.iter().find(|channel| channel.phone_number_id == *number)
     }
 
+    /// Both switches are on: the organisation's and the channel's own.
+    pub fn assistant_answers(&self, number: &PhoneNumberId) -> bool {
+        self.autopilot && self.channel(number).is_some_and(|channel| channel.assistant)
+    }
+
     pub fn integration(&self, id: &IntegrationId) -> Option<&Integration> {
         self.integrations.iter().find(|integration| integration.id == *id)
     }

@@ -51,6 +51,7 @@ impl Sources<'_> {
             AttributeSource::Email => self.email.map(str::to_owned),
             AttributeSource::Reason => Some(self.brief.reason.clone()),
             AttributeSource::Summary => self.brief.summary.clone(),
+            AttributeSource::Sentiment => self.brief.sentiment.clone(),
             AttributeSource::Campaign => self.campaign.map(str::to_owned),
             AttributeSource::ConversationId => Some(self.thread.to_string()),
             AttributeSource::ContactId => Some(self.contact.to_string()),

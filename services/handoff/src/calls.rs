@@ -23,6 +23,7 @@ use crate::{
     attributes::{self, Sources},
     files::Files,
     forward::{self, Fetched, Part},
+    masking::Masker,
     peer::Peer,
     transcript::{self, MESSAGE_LIMIT, Turn},
 };
@@ -53,6 +54,7 @@ pub(crate) struct Calls {
     pub(crate) store: Store,
     pub(crate) files: Files,
     pub(crate) keying: Keying,
+    pub(crate) masker: Masker,
 }
 
 impl Calls {
@@ -250,6 +252,7 @@ impl Doing<'_> {
             let filter = subjects::filter_of(self.key, Kind::WhatsApp);
             self.log.read(vec![filter], from, through, FORWARD_ENTRIES).await?
         };
+        let settings = self.calls.settings.now();
         let mut parts = Vec::new();
         for entry in entries {
             let Body::WhatsappMessage(message) = proto::decode(entry.payload).map_err(Failure::never)? else {
@@ -265,6 +268,7 @@ impl Doing<'_> {
                         let quoted = self.quoted(about).await?;
                         turn.text = transcript::quoting(&turn.text, quoted.as_deref());
                     }
+                    self.calls.masker.hide(&mut turn, settings.channel(&self.state.number));
                     self.part(&turn).await?
                 }
             };
@@ -349,7 +353,11 @@ impl Doing<'_> {
             let body = proto::decode(entry.payload).map_err(Failure::never)?;
             turns.extend(transcript::turns(&id, entry.at, body).map_err(Failure::never)?);
         }
-        Ok(transcript::told(turns))
+        let mut told = transcript::told(turns);
+        let settings = self.calls.settings.now();
+        let channel = settings.channel(&self.state.number);
+        told.iter_mut().for_each(|turn| self.calls.masker.hide(turn, channel));
+        Ok(told)
     }
 }
 

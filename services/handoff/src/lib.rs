@@ -8,6 +8,7 @@ mod calls;
 mod config;
 mod files;
 mod forward;
+mod masking;
 mod metrics;
 mod peer;
 mod receipts;
@@ -30,7 +31,9 @@ use tokens::Tokens;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{calls::Calls, files::Files, metrics::Metrics, receipts::Receipts, worker::Worker};
+use crate::{
+    calls::Calls, files::Files, masking::Masker, metrics::Metrics, receipts::Receipts, worker::Worker,
+};
 
 /// Works until `shutdown`, then hands its partitions over.
 pub async fn run(
@@ -50,6 +53,7 @@ pub async fn run(
         store: store.clone(),
         files,
         keying: keying.clone(),
+        masker: Masker::new(),
     });
     let receipts = Receipts { log: log.clone(), calls: Arc::clone(&calls) };
     let worker = Worker {

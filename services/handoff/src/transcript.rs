@@ -155,6 +155,9 @@ pub(crate) fn header(customer: &Customer, session: SessionId, brief: &Brief) -> 
         header.push_str("\nSummary: ");
         header.push_str(&clip(&printable(summary), SUMMARY_LIMIT));
     }
+    if let Some(sentiment) = &brief.sentiment {
+        header.push_str(&format!("\nSentiment: {}", clip(&printable(sentiment), 20)));
+    }
     header.push_str(&format!("\nOpencxSessionId: {session}"));
     header
 }

@@ -154,7 +154,7 @@ impl Worker {
             key: *key,
             contact,
             policy: &policy,
-            assistant_on: settings.autopilot && channel.is_some_and(|channel| channel.assistant),
+            assistant_on: settings.assistant_answers(&state.number),
             has_team: channel.is_some_and(|channel| channel.integration.is_some()),
             routing: channel.is_some_and(|channel| channel.escalation_partner),
         };

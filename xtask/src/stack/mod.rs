@@ -44,11 +44,20 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Members put in the place of those of the channel's `policy`.
     pub policy: serde_json::Value,
+    /// Members put in the place of those of the channel, for example `responder`.
+    pub channel: serde_json::Value,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { services: SERVICES.into(), replicas: 1, logs: None, env: Vec::new(), policy: json!({}) }
+        Self {
+            services: SERVICES.into(),
+            replicas: 1,
+            logs: None,
+            env: Vec::new(),
+            policy: json!({}),
+            channel: json!({}),
+        }
     }
 }
 
@@ -95,7 +104,7 @@ impl Stack {
             access_token: keys::secret()?,
             rsa: generate_key_pair(2048).context("make an RSA key")?,
         };
-        let settings = write_settings(dir.path(), &addresses, &shared, &options.policy)?;
+        let settings = write_settings(dir.path(), &addresses, &shared, &options.policy, &options.channel)?;
         let mut env: Vec<(String, String)> = [
             ("NATS_URL", nats.url()),
             ("REDIS_URL", valkey.url()),
@@ -231,6 +240,7 @@ fn write_settings(
     addresses: &Addresses,
     shared: &Shared,
     policy: &serde_json::Value,
+    channel: &serde_json::Value,
 ) -> Result<PathBuf> {
     let files = [
         ("access-token", shared.access_token.as_str()),
@@ -240,7 +250,7 @@ fn write_settings(
     for (name, text) in files {
         std::fs::write(dir.join(name), text).context("write a secret")?;
     }
-    let settings = json!({
+    let mut settings = json!({
         "version": 1,
         "channels": [{
             "phone_number_id": NUMBER,
@@ -267,6 +277,13 @@ fn write_settings(
             "answer": "We are open Monday to Friday, 9 to 18 h.",
         }],
     });
+    // Nobody waits for a quiet customer who does not ask to.
+    if policy.get("quiet_seconds").is_none() {
+        settings["channels"][0]["policy"]["quiet_seconds"] = 0.into();
+    }
+    for (name, value) in channel.as_object().into_iter().flatten() {
+        settings["channels"][0][name] = value.clone();
+    }
     let path = dir.join("settings.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&settings)?).context("write the settings")?;
     // What a service would say about them, said once and early.

@@ -462,6 +462,34 @@ mod tests {
     }
 
     #[test]
+    fn the_assistant_answers_when_both_switches_are_on() {
+        for (autopilot, channel) in [(true, true), (true, false), (false, true), (false, false)] {
+            let settings: crate::settings::Settings = serde_json::from_value(json!({
+                "autopilot": autopilot,
+                "channels": [{ "phone_number_id": "1", "waba_id": "2", "display_phone_number": "+1",
+                               "name": "Support", "access_token": "t", "assistant": channel }],
+            }))
+            .unwrap();
+            let answers = |number: &str| settings.assistant_answers(&crate::PhoneNumberId::new(number));
+            assert_eq!(answers("1"), autopilot && channel);
+            assert!(!answers("2"));
+        }
+    }
+
+    #[test]
+    fn quiet_times_have_bounds() {
+        for (quiet, longest, fine) in
+            [(0, 0, true), (3, 10, true), (10, 30, true), (11, 30, false), (5, 4, false), (3, 31, false)]
+        {
+            let value = json!({ "quiet_seconds": quiet, "longest_quiet_seconds": longest });
+            let policy: crate::settings::Policy = serde_json::from_value(value).unwrap();
+            let mut found = 0;
+            policy.check(&mut |_, _| found += 1);
+            assert_eq!(found == 0, fine, "{quiet} {longest}");
+        }
+    }
+
+    #[test]
     fn levels_say_what_hands_over_and_toggles_say_otherwise() {
         let rules = |value| serde_json::from_value::<HandoffRules>(value).unwrap();
         let quick = rules(json!({}));
