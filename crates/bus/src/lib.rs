@@ -17,6 +17,7 @@ mod read;
 mod reader;
 mod streams;
 mod sync;
+mod wake;
 
 pub use batch::Fact;
 pub use config::Config;
@@ -26,6 +27,7 @@ pub use log::{Appended, Chained, Log};
 pub use media::{MediaStore, StoredObject};
 pub use membership::Lease;
 pub use reader::{Handler, Reader, ReaderOptions};
+pub use wake::{Wake, Wakes, Woken};
 
 /// Connects, and makes sure that the streams are there and safe.
 pub async fn connect(config: &Config) -> Result<Log, Error> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bus::Log;
-use domain::{ConversationKey, Partition, Seq};
+use domain::{ConversationKey, Partition, Seq, ThreadId};
 use opentelemetry::Context;
 use store::Store;
 use tokens::Tokens;
@@ -44,6 +44,8 @@ pub(crate) struct Followers {
 struct State {
     threads: Threads,
     running: HashMap<ConversationKey, Running>,
+    /// Which conversation each followed thread is of.
+    followed: HashMap<ThreadId, ConversationKey>,
     started: u64,
 }
 
@@ -85,6 +87,8 @@ impl Followers {
             Change::Follow(following) => Some(following),
             Change::Unfollow => None,
         };
+        let before = state.running.get(&key).and_then(|running| running.thread());
+        state.rename(key, before, wanted.as_ref().map(|following| following.thread));
         match state.running.get(&key) {
             // A task that ended by itself took itself out; a closed channel means that it panicked.
             Some(running) if !running.wanted.is_closed() => {
@@ -109,6 +113,15 @@ impl Followers {
         }
     }
 
+    /// Somebody knows that the thread has something new: its follower looks at once. False: it is not
+    /// followed here.
+    pub(crate) fn wake(&self, thread: &ThreadId) -> bool {
+        let state = self.shared.state();
+        let running = state.followed.get(thread).and_then(|key| state.running.get(key));
+        // Seen as a change by whoever waits for one, with nothing changed.
+        running.inspect(|running| running.wanted.send_modify(|_| {})).is_some()
+    }
+
     /// What comes from the thread next belongs to this trace: a customer's message went there.
     pub(crate) fn forwarded(&self, key: &ConversationKey, trace: &Context) {
         if let Some(running) = self.shared.state().running.get(key) {
@@ -121,8 +134,30 @@ impl Followers {
         let mut state = self.shared.state();
         for key in state.threads.released(partition) {
             if let Some(running) = state.running.remove(&key) {
+                state.rename(key, running.thread(), None);
                 running.stop.cancel();
             }
+        }
+    }
+}
+
+impl Running {
+    fn thread(&self) -> Option<ThreadId> {
+        self.wanted.borrow().as_ref().map(|following| following.thread)
+    }
+}
+
+impl State {
+    /// The conversation follows another thread, or none.
+    fn rename(&mut self, key: ConversationKey, before: Option<ThreadId>, now: Option<ThreadId>) {
+        // A thread may have moved on to another conversation, when its customer's ids changed.
+        if let Some(before) = before
+            && self.followed.get(&before) == Some(&key)
+        {
+            self.followed.remove(&before);
+        }
+        if let Some(now) = now {
+            self.followed.insert(now, key);
         }
     }
 }

@@ -17,6 +17,7 @@ mod metrics;
 mod sender;
 mod stream;
 pub mod threads;
+mod wake;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -78,7 +79,8 @@ pub async fn run(
     let tokens =
         Tokens::with_options(settings, store.clone(), options).context("set up the Salesforce clients")?;
     let followers = Followers::new(&config, log.clone(), store, tokens, metrics, tasks.clone());
-    let following = Following { log: log.clone(), followers: Arc::new(followers) };
+    let followers = Arc::new(followers);
+    let following = Following { log: log.clone(), followers: Arc::clone(&followers) };
 
     let (sends_ready, mut sends) = watch::channel(false);
     let (threads_ready, mut threads) = watch::channel(false);
@@ -119,6 +121,10 @@ pub async fn run(
         async {
             let served = runtime::serve_health(listener, health.clone(), shutdown.clone()).await;
             served.context("serve health")
+        },
+        async {
+            wake::run(log.clone(), followers, shutdown.clone()).await;
+            Ok(())
         },
         readiness,
     );

@@ -192,10 +192,7 @@ impl Follower {
             Ok(opened) => opened,
             Err(error) => return End::Broken(error),
         };
-        if let Err(end) = self.fill(&access, &held, following).await {
-            if matches!(&end, End::Broken(Error::Unauthorized { .. })) {
-                self.stale = Some(held);
-            }
+        if let Err(end) = self.catch_up(&access, &held, following).await {
             return end;
         }
         drop(connecting);
@@ -232,6 +229,10 @@ impl Follower {
                             leave_at = None;
                             if let Err(error) = self.announce(now.follow).await {
                                 return End::Log(error);
+                            }
+                            // Nothing changed: somebody knows of something new ([`crate::wake`]).
+                            if let Err(end) = self.catch_up(&access, &held, following).await {
+                                return end;
                             }
                         }
                         Some(_) => return End::Changed,
@@ -312,6 +313,20 @@ impl Follower {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// [`Self::fill`]; a token that is refused is not used again.
+    async fn catch_up(
+        &mut self,
+        access: &Access,
+        held: &Arc<Held>,
+        following: &Following,
+    ) -> Result<(), End> {
+        let filled = self.fill(access, held, following).await;
+        if matches!(&filled, Err(End::Broken(Error::Unauthorized { .. }))) {
+            self.stale = Some(Arc::clone(held));
+        }
+        filled
     }
 
     /// Appends what happened in the thread while no stream was up.

@@ -162,6 +162,39 @@ async fn a_silent_stream_is_noticed_and_replaced() {
     world.stop().await;
 }
 
+/// The second wake-up: a hook of Salesforce's, which ingress passes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_told_of_something_new_looks_at_once() {
+    let world = World::start().await;
+    let mut chat = world.chat(PHONE);
+    // No watchdog within this test.
+    let egress = world.egress_with(|config| config.stream_idle = Duration::from_secs(120)).await;
+    let patience = Duration::from_millis(500);
+    let follow = world.follow(&mut chat).await;
+    world.until_up(&chat, follow).await;
+    open(&world, &chat).await;
+    world.sim.salesforce.stall_streams(&Who::everyone());
+    rep_says(&world, &chat, "reply 0");
+    assert_eq!(world.log.wake(chat.thread(), patience).await.unwrap(), bus::Woken::Taken);
+    until_written(&world, &chat, 1).await;
+    // Any number of times, and each is found once.
+    rep_says(&world, &chat, "reply 1");
+    for _ in 0..5 {
+        assert_eq!(world.log.wake(chat.thread(), patience).await.unwrap(), bus::Woken::Taken);
+    }
+    until_written(&world, &chat, 2).await;
+    let stranger = domain::ThreadId(domain::derive::uuid("nobody", &[]));
+    assert_eq!(world.log.wake(stranger, patience).await.unwrap(), bus::Woken::NotFollowed);
+    world.unfollow(&mut chat).await;
+    until("nobody follows", async || {
+        (world.log.wake(chat.thread(), patience).await.unwrap() == bus::Woken::NotFollowed).then_some(())
+    })
+    .await;
+    egress.stop().await;
+    assert_eq!(world.log.wake(chat.thread(), patience).await.unwrap(), bus::Woken::NobodyThere);
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_while_egress_was_dead_and_redis_lost_is_found() {
     let mut world = World::start().await;
