@@ -58,6 +58,25 @@ impl Keying {
         hex::encode(&context.sign().as_ref()[..16])
     }
 
+    /// Proof that we said these bytes, for one purpose only.
+    pub(crate) fn sign(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
+        let mut signature = [0; 32];
+        signature.copy_from_slice(hmac::sign(&self.signing(purpose), bytes).as_ref());
+        signature
+    }
+
+    /// Whether it is such a proof; compared in constant time.
+    pub(crate) fn signed(&self, purpose: &str, bytes: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(&self.signing(purpose), bytes, signature).is_ok()
+    }
+
+    fn signing(&self, purpose: &str) -> hmac::Key {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(b"sign\0");
+        context.update(purpose.as_bytes());
+        hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref())
+    }
+
     fn digest(&self, label: &str, parts: &[&str]) -> [u8; 16] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(label.as_bytes());

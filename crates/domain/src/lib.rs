@@ -3,6 +3,7 @@
 
 pub mod derive;
 mod ids;
+pub mod links;
 pub mod mask;
 pub mod message;
 pub mod net;

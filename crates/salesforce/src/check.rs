@@ -1,110 +1,47 @@
-//! What is wrong with an integration, field by field, before anything is called.
+//! What is wrong with an integration, field by field, before anything is called. What can be seen
+//! without looking into a key is said by [`Fields::check`].
 
-use domain::{
-    net::is_loopback,
-    settings::{Integration, Invalid, OrgId},
-};
+pub use domain::settings::Fields;
+use domain::settings::{Integration, Invalid};
 use secrecy::ExposeSecret as _;
-use url::{Host, Url};
 
 use crate::identity::{self, belongs, private_key};
 
-/// The fields as an admin types them. Empty: not filled in.
-#[derive(Clone, Copy, Default)]
-pub struct Fields<'a> {
-    pub instance_url: &'a str,
-    pub es_developer_name: &'a str,
-    pub org_id: &'a str,
-    pub auth_key_id: &'a str,
-    pub jwt_private_key: &'a str,
-    pub jwt_public_key: &'a str,
-    pub issuer: &'a str,
-    /// May be empty: derived from the instance's address.
-    pub messaging_url: &'a str,
-}
-
-/// The private key never shows.
-impl std::fmt::Debug for Fields<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fields").field("es_developer_name", &self.es_developer_name).finish_non_exhaustive()
-    }
-}
-
 /// Everything that is wrong, each with its field's name. Nothing of a key is quoted.
 pub fn check(integration: &Integration) -> Vec<Invalid> {
-    check_fields(&Fields {
-        instance_url: integration.instance_url.as_str(),
-        es_developer_name: &integration.es_developer_name,
-        org_id: integration.org_id.as_str(),
-        auth_key_id: &integration.auth_key_id,
-        jwt_private_key: integration.jwt_private_key.expose_secret(),
-        jwt_public_key: &integration.jwt_public_key,
-        issuer: &integration.issuer,
-        messaging_url: integration.messaging_url.as_ref().map_or("", Url::as_str),
-    })
+    let mut found = check_fields(&integration.fields());
+    for (i, key) in integration.more_keys.iter().enumerate() {
+        // Left out, it is made from the private key.
+        let public = Some(key.jwt_public_key.as_str()).filter(|pem| !pem.trim().is_empty());
+        keys(key.jwt_private_key.expose_secret(), public, &mut |field, problem| {
+            found.push(Invalid { field: format!("more_keys[{i}].{field}"), problem: problem.to_owned() });
+        });
+    }
+    found
 }
 
 /// The same for what is not an integration yet.
 pub fn check_fields(fields: &Fields<'_>) -> Vec<Invalid> {
-    let mut found = Vec::new();
-    let mut say = |field: &str, problem: &str| {
+    let mut found = fields.check();
+    keys(fields.jwt_private_key, Some(fields.jwt_public_key), &mut |field, problem| {
         found.push(Invalid { field: field.to_owned(), problem: problem.to_owned() });
-    };
-    let instance = match host_only(fields.instance_url, false) {
-        Ok(url) => Some(url),
-        Err(problem) => {
-            say("instance_url", problem);
-            None
-        }
-    };
-    if fields.messaging_url.trim().is_empty() {
-        let derived = |url: &Url| url.host_str().is_some_and(|host| host.ends_with(".my.salesforce.com"));
-        if instance.is_some_and(|url| !derived(&url)) {
-            say(
-                "messaging_url",
-                "is needed: instance_url does not end in .my.salesforce.com, so it cannot be derived",
-            );
-        }
-    } else if let Err(problem) = host_only(fields.messaging_url, true) {
-        say("messaging_url", problem);
-    }
-    let name = fields.es_developer_name;
-    if name.is_empty() {
-        say("es_developer_name", "is empty: it is the API name of the deployment of type Custom Client");
-    } else if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        say("es_developer_name", "begins with a letter: take the deployment's API name, not its label");
-    } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        say(
-            "es_developer_name",
-            "has letters, digits and underscores only: take the deployment's API name, not its label",
-        );
-    }
-    if let Err(problem) = OrgId::try_from(fields.org_id.to_owned()) {
-        say("org_id", &problem);
-    }
-    if fields.auth_key_id.trim().is_empty() {
-        say("auth_key_id", "is empty: it is the kid of the key registered in Salesforce");
-    }
-    if fields.issuer.trim().is_empty() {
-        say("issuer", "is empty: it is the issuer of the keyset in Salesforce");
-    }
-    keys(fields, &mut say);
+    });
     found
 }
 
-fn keys(fields: &Fields<'_>, say: &mut impl FnMut(&str, &str)) {
+fn keys(private_pem: &str, public_pem: Option<&str>, say: &mut impl FnMut(&str, &str)) {
     let (private, public) = ("jwt_private_key", "jwt_public_key");
     // Its texts begin with the field's name, which stands beside them here.
     let mut tell = |field: &str, error: identity::Error| {
         let text = error.to_string();
         say(field, text.strip_prefix(field).map_or(text.as_str(), str::trim_start));
     };
-    let key = private_key(fields.jwt_private_key);
-    let pem = fields.jwt_public_key;
+    let key = private_key(private_pem);
     if let Err(error) = &key {
         tell(private, *error);
     }
     let key = key.ok();
+    let Some(pem) = public_pem else { return };
     if pem.trim().is_empty() {
         say(public, "is empty: it is the public half, or the certificate, of jwt_private_key");
     } else if pem.contains("-----BEGIN ") && !pem.contains("-----END ") {
@@ -119,36 +56,11 @@ fn keys(fields: &Fields<'_>, say: &mut impl FnMut(&str, &str)) {
     }
 }
 
-fn host_only(text: &str, loopback_too: bool) -> Result<Url, &'static str> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("is empty");
-    }
-    let url: Url =
-        text.parse().map_err(|_| "is not an address: it looks like https://name.my.salesforce.com")?;
-    let loopback = is_loopback(&url);
-    if url.scheme() != "https" && !(url.scheme() == "http" && loopback && loopback_too) {
-        return Err("must start with https://");
-    }
-    let alone = matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    if !alone {
-        return Err("must be a host only: nothing behind or before its name");
-    }
-    if !loopback
-        && (url.port().is_some() || !matches!(url.host(), Some(Host::Domain(name)) if name.contains('.')))
-    {
-        return Err("must be a host name, without a port");
-    }
-    Ok(url)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
+
+    use domain::settings::IntegrationKey;
 
     use super::*;
     use crate::keys::{KeyPair, generate_key_pair};
@@ -185,6 +97,21 @@ mod tests {
         assert_eq!(check(&integration), []);
         integration.auth_key_id.clear();
         assert_eq!(check(&integration).len(), 1);
+        // A key beside it: sound, and mixed up with the first.
+        let other = generate_key_pair(2048).unwrap();
+        for (public, wrong) in
+            [(String::new(), 0), (other.public_pem.clone(), 0), (KEY.public_pem.clone(), 1)]
+        {
+            integration.more_keys = vec![IntegrationKey {
+                auth_key_id: "k2".into(),
+                jwt_private_key: other.private_pem.clone(),
+                jwt_public_key: public,
+                signs_from: None,
+            }];
+            let found = check(&integration);
+            assert_eq!(found.len(), 1 + wrong, "{found:?}");
+            assert!(wrong == 0 || found[1].field == "more_keys[0].jwt_public_key");
+        }
     }
 
     #[test]

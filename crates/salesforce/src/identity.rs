@@ -14,6 +14,8 @@ use rustls::pki_types::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
+use crate::keys::KeyRing;
+
 /// Seconds that an identity token lives. It only has to last until it is exchanged (§2.2).
 pub const LIFETIME_SECONDS: i64 = 300;
 /// Salesforce's least (§2.2).
@@ -63,15 +65,23 @@ pub enum Error {
 /// Signs identity tokens for one integration.
 #[derive(Clone)]
 pub struct Signer {
-    key: Arc<EncodingKey>,
-    key_id: String,
-    issuer: String,
+    /// Newest first, never none.
+    keys: Arc<[SigningKey]>,
+    issuer: Arc<str>,
+}
+
+struct SigningKey {
+    id: String,
+    key: EncodingKey,
+    /// From when on it signs.
+    since: Millis,
 }
 
 /// The private key never shows.
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("key_id", &self.key_id).finish_non_exhaustive()
+        let ids = self.keys.iter().map(|key| &key.id).collect::<Vec<_>>();
+        f.debug_struct("Signer").field("key_ids", &ids).finish_non_exhaustive()
     }
 }
 
@@ -94,24 +104,43 @@ impl Signer {
         key_id: &str,
         issuer: &str,
     ) -> Result<Self, Error> {
-        let pem = private_pem.expose_secret();
-        let key = private_key(pem)?;
-        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| Error::Damaged)?;
-        if let Some(pem) = public_pem {
-            belongs(pem, key.public_key().as_ref())?;
+        Self::of([(private_pem, public_pem, key_id, Millis::MIN)], issuer)
+    }
+
+    /// With several keys, newest first: private key, public key or certificate, id, and from when on
+    /// it signs. The first one whose moment has come does; before any has, the last.
+    ///
+    /// # Errors
+    /// [`Error::NoKeyId`] also when there are none.
+    pub(crate) fn of<'a>(
+        keys: impl IntoIterator<Item = (&'a SecretString, Option<&'a str>, &'a str, Millis)>,
+        issuer: &str,
+    ) -> Result<Self, Error> {
+        let mut sound = Vec::new();
+        for (private_pem, public_pem, id, since) in keys {
+            let pem = private_pem.expose_secret();
+            let private = private_key(pem)?;
+            let key = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| Error::Damaged)?;
+            if let Some(pem) = public_pem {
+                belongs(pem, private.public_key().as_ref())?;
+            }
+            if id.is_empty() {
+                return Err(Error::NoKeyId);
+            }
+            sound.push(SigningKey { id: id.to_owned(), key, since });
         }
-        if key_id.is_empty() {
+        if sound.is_empty() {
             return Err(Error::NoKeyId);
         }
         if issuer.is_empty() {
             return Err(Error::NoIssuer);
         }
-        Ok(Self { key: Arc::new(signing), key_id: key_id.to_owned(), issuer: issuer.to_owned() })
+        Ok(Self { keys: sound.into(), issuer: issuer.into() })
     }
 
+    /// With the integration's key, and those beside it once their moment has come.
     pub fn from_settings(integration: &Integration) -> Result<Self, Error> {
-        let public = Some(integration.jwt_public_key.as_str()).filter(|pem| !pem.trim().is_empty());
-        Self::new(&integration.jwt_private_key, public, &integration.auth_key_id, &integration.issuer)
+        KeyRing::from_settings(integration)?.signer(&integration.issuer)
     }
 
     /// An identity token for `sub`, valid for [`LIFETIME_SECONDS`] from `now`.
@@ -122,8 +151,10 @@ impl Signer {
         }
         let iat = now.div_euclid(1000);
         let claims = Claims { sub, iss: &self.issuer, exp: iat + LIFETIME_SECONDS, iat };
-        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
-        let token = jsonwebtoken::encode(&header, &claims, &self.key).map_err(|_| Error::CannotSign)?;
+        let due = self.keys.iter().find(|key| key.since <= now).or(self.keys.last());
+        let SigningKey { id, key, since: _ } = due.ok_or(Error::CannotSign)?;
+        let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::RS256) };
+        let token = jsonwebtoken::encode(&header, &claims, key).map_err(|_| Error::CannotSign)?;
         Ok(token.into())
     }
 }

@@ -114,7 +114,8 @@ pub struct Key {
     pub private_pem: SecretString,
     /// The public key or its certificate; made from the private key when empty.
     pub public_pem: String,
-    /// When it was made: the newest signs.
+    /// From when on it signs: of those whose moment has come the newest does. [`Millis::MAX`]:
+    /// published only.
     pub since: Millis,
 }
 
@@ -152,25 +153,30 @@ impl KeyRing {
         Ok(Self { keys, published: OnceLock::new() })
     }
 
-    /// The one key of the settings.
+    /// The integration's key, and those beside it.
     pub fn from_settings(integration: &Integration) -> Result<Self, Error> {
-        Self::new(vec![Key {
+        let first = Key {
             id: integration.auth_key_id.clone(),
             private_pem: integration.jwt_private_key.clone(),
             public_pem: integration.jwt_public_key.clone(),
-            since: 0,
-        }])
+            since: Millis::MIN,
+        };
+        let more = integration.more_keys.iter().map(|key| Key {
+            id: key.auth_key_id.clone(),
+            private_pem: key.jwt_private_key.clone(),
+            public_pem: key.jwt_public_key.clone(),
+            since: key.signs_from.unwrap_or(Millis::MAX),
+        });
+        Self::new(std::iter::once(first).chain(more).collect())
     }
 
-    pub fn newest(&self) -> &Key {
-        &self.keys[0]
-    }
-
-    /// Signs with the newest key.
+    /// Signs with the newest key whose moment has come.
     pub fn signer(&self, issuer: &str) -> Result<Signer, Error> {
-        let Key { id, private_pem, public_pem, since: _ } = self.newest();
-        let public = Some(public_pem.as_str()).filter(|pem| !pem.trim().is_empty());
-        Signer::new(private_pem, public, id, issuer)
+        let keys = self.keys.iter().map(|Key { id, private_pem, public_pem, since }| {
+            let public = Some(public_pem.as_str()).filter(|pem| !pem.trim().is_empty());
+            (private_pem, public, id.as_str(), *since)
+        });
+        Signer::of(keys, issuer)
     }
 
     /// All of them, newest first, each with `x5c`. `name` and `now` are for the certificates of those
@@ -264,14 +270,23 @@ mod tests {
         };
         let (old, new) = (key("old", 1), key("new", 2));
         let ring = KeyRing::new(vec![old.clone(), new.clone()]).unwrap();
-        let token = ring.signer("baton").unwrap().sign("contact-1", NOW).unwrap();
-        let header = jsonwebtoken::decode_header(token.expose_secret()).unwrap();
-        assert_eq!(header.kid.as_deref(), Some("new"));
+        let signs = |ring: &KeyRing, now| {
+            let token = ring.signer("baton").unwrap().sign("contact-1", now).unwrap();
+            jsonwebtoken::decode_header(token.expose_secret()).unwrap().kid.unwrap()
+        };
+        assert_eq!(signs(&ring, NOW), "new");
         let published = ring.jwks("baton", NOW).unwrap();
         let ids: Vec<&str> =
             published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
         assert_eq!(ids, ["new", "old"]);
         assert!(published["keys"].as_array().unwrap().iter().all(|key| key["x5c"][0].is_string()));
+
+        // Published first, signing from a moment on, or not at all.
+        let later = KeyRing::new(vec![old.clone(), Key { since: NOW + 1, ..new.clone() }]).unwrap();
+        assert_eq!([signs(&later, NOW), signs(&later, NOW + 1)], ["old", "new"]);
+        let never = KeyRing::new(vec![old.clone(), Key { since: Millis::MAX, ..new.clone() }]).unwrap();
+        assert_eq!(signs(&never, NOW), "old");
+        assert_eq!(never.jwks("baton", NOW).unwrap()["keys"].as_array().unwrap().len(), 2);
 
         assert_eq!(KeyRing::new(vec![]).unwrap_err(), Error::NoKeyId);
         let twice = Key { id: "old".into(), ..new.clone() };

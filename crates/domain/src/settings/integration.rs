@@ -40,6 +40,10 @@ pub struct Integration {
     /// signature. Several while they are changed; none: nobody may call it.
     #[serde(default)]
     pub hook_keys: Vec<SecretString>,
+    /// Messaging sessions that the org has at once at most: 11,000 (`limits-and-complaints.md` §1).
+    /// Whoever asks for a person beyond them waits, and is told so.
+    #[serde(default = "sessions_per_org")]
+    pub max_live_sessions: u32,
     /// What the routing flow and the rep get beside the conversation, under the names of the channel
     /// variables in the org's parameter mappings.
     #[serde(default = "AttributeRule::usual")]
@@ -273,6 +277,9 @@ impl Integration {
                 say(&field, "is there twice: every key has one of its own");
             }
         }
+        if self.max_live_sessions == 0 {
+            say("max_live_sessions", "is 1 or more");
+        }
         for (i, key) in self.hook_keys.iter().enumerate() {
             if key.expose_secret().trim().chars().count() < LEAST_HOOK_KEY {
                 say(&format!("hook_keys[{i}]"), "is too short: 32 characters or more are needed");
@@ -329,6 +336,10 @@ impl TryFrom<String> for OrgId {
 /// A custom parameter's usual maximum (`limits-and-complaints.md` §1).
 fn usual_length() -> usize {
     255
+}
+
+fn sessions_per_org() -> u32 {
+    11_000
 }
 
 fn default_issuer() -> String {
