@@ -1,6 +1,6 @@
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use domain::PhoneNumberId;
+use domain::settings::Settings;
 use runtime::settings::KeyingArgs;
 use secrecy::SecretString;
 
@@ -39,7 +39,7 @@ pub struct Webhook {
     #[command(flatten)]
     pub keying: KeyingArgs,
     /// The settings file. With it, what comes for other business numbers than its channels' is
-    /// answered 200, counted, and not stored.
+    /// answered 200, counted, and not stored; and the integrations' hooks and keys are served.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
     pub settings_path: Option<PathBuf>,
     /// How long the log may take to store a webhook before the answer is 503 and Meta repeats it.
@@ -65,11 +65,9 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// The business numbers that are ours; `None`: whatever comes is.
-    pub fn numbers(&self) -> Result<Option<HashSet<PhoneNumberId>>, runtime::settings::Error> {
-        let Some(path) = &self.settings_path else { return Ok(None) };
-        let settings = runtime::settings::load(path)?;
-        Ok(Some(settings.channels.into_iter().map(|channel| channel.phone_number_id).collect()))
+    /// `None`: whatever comes is ours, and there is no integration.
+    pub fn settings(&self) -> Result<Option<Settings>, runtime::settings::Error> {
+        self.settings_path.as_deref().map(runtime::settings::load).transpose()
     }
 }
 

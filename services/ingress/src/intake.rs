@@ -1,15 +1,15 @@
 //! From a body to stored entries.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
-use domain::{ConversationKey, PhoneNumberId, derive::Keying};
+use domain::{ConversationKey, derive::Keying};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use runtime::{fields, telemetry::TRACE_ONLY};
+use runtime::{fields, settings::Live, telemetry::TRACE_ONLY};
 use secrecy::SecretString;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -39,7 +39,7 @@ pub struct Intake {
     signatures: Signatures,
     pub(crate) verify_token: SecretString,
     keying: Keying,
-    numbers: Option<HashSet<PhoneNumberId>>,
+    settings: Option<Live>,
     log: bus::Log,
     publish_timeout: Duration,
     read_timeout: Duration,
@@ -60,9 +60,8 @@ pub(crate) enum Taken {
 
 impl Intake {
     /// # Errors
-    /// When the settings file cannot be used, or the broker takes only smaller messages than an
-    /// entry can be.
-    pub fn new(config: &Webhook, log: bus::Log) -> anyhow::Result<Self> {
+    /// When the broker takes only smaller messages than an entry can be.
+    pub fn new(config: &Webhook, settings: Option<Live>, log: bus::Log) -> anyhow::Result<Self> {
         let largest = config.max_body_bytes + entries::ENTRY_OVERHEAD_BYTES;
         let limit = log.max_payload();
         if limit < largest {
@@ -74,7 +73,7 @@ impl Intake {
             signatures: Signatures::new(&config.whatsapp_app_secrets),
             verify_token: config.whatsapp_verify_token.clone(),
             keying: config.keying.keying(),
-            numbers: config.numbers()?,
+            settings,
             log,
             publish_timeout: config.publish_timeout,
             read_timeout: config.read_timeout,
@@ -113,7 +112,12 @@ impl Intake {
         };
         let found = events.len();
         let mut ours: Vec<Event> = events;
-        ours.retain(|event| self.is_ours(event));
+        let settings = self.settings.as_ref().map(Live::now);
+        // Events that name no number concern the whole account.
+        ours.retain(|event| match (&settings, event.number()) {
+            (Some(settings), Some(number)) => settings.channel(number).is_some(),
+            (None, _) | (_, None) => true,
+        });
         if ours.len() < found {
             self.metrics.foreign(found - ours.len());
         }
@@ -141,14 +145,6 @@ impl Intake {
         match timeout_at(deadline, self.held.acquire_many(pieces(bytes))).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(RouteError::Busy),
-        }
-    }
-
-    /// Events that name no number concern the whole account.
-    fn is_ours(&self, event: &Event) -> bool {
-        match (&self.numbers, event.number()) {
-            (Some(ours), Some(number)) => ours.contains(number),
-            (None, _) | (_, None) => true,
         }
     }
 

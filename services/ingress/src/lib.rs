@@ -1,11 +1,18 @@
 //! Receives WhatsApp webhooks and appends them to the log: each message, status and account event
 //! is one entry, stored once however often it comes, and Meta gets its 200 when all of a body's
 //! entries are stored. Keeps no state.
+//!
+//! Beside that, what else is asked from outside: Salesforce's hooks, the public keys of the
+//! integrations, and kept files for those who have a link.
 
 mod config;
 pub mod entries;
+mod files;
+mod hooks;
 mod intake;
+mod jwks;
 mod metrics;
+mod problem;
 mod routes;
 mod serve;
 
@@ -13,8 +20,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 pub use config::{Config, Webhook};
+use files::Files;
+use hooks::Hooks;
+pub use hooks::SIGNATURE as HOOK_SIGNATURE;
 use intake::Intake;
+use jwks::Published;
 pub use routes::router;
+use runtime::settings::Live;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +40,13 @@ pub async fn run(
     let address = listener.local_addr().context("read the listener's address")?;
     let health = runtime::health::Health::new();
     let log_reachable = health.condition("log");
-    let intake = Arc::new(Intake::new(&config, log)?);
-    let app = router(Arc::clone(&intake)).merge(health.router());
+    let settings = config.settings()?.map(Live::fixed);
+    let intake = Arc::new(Intake::new(&config, settings.clone(), log.clone())?);
+    let app = router(Arc::clone(&intake))
+        .merge(Hooks::router(settings.clone(), log.clone()))
+        .merge(Published::router(settings))
+        .merge(Files::router(config.keying.keying(), log))
+        .merge(health.router());
     tracing::info!(%address, "receiving webhooks");
     let grace_over = async {
         shutdown.cancelled().await;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use runtime::telemetry::TRACE_ONLY;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use whatsapp::{
@@ -19,7 +19,10 @@ use whatsapp::{
     webhook::ParseError,
 };
 
-use crate::intake::{Intake, Taken};
+use crate::{
+    intake::{Intake, Taken},
+    problem::Problem,
+};
 
 pub fn router(intake: Arc<Intake>) -> Router {
     Router::new().route("/webhooks/whatsapp", get(handshake).post(webhook)).with_state(intake)
@@ -156,13 +159,6 @@ impl RouteError {
     }
 }
 
-#[derive(Serialize)]
-struct Problem {
-    error: &'static str,
-    message: String,
-    what_to_do: &'static str,
-}
-
 impl IntoResponse for RouteError {
     fn into_response(self) -> Response {
         self.log();
@@ -179,11 +175,6 @@ impl IntoResponse for RouteError {
             | Self::NoHandshake
             | Self::WrongToken => self.to_string(),
         };
-        let problem = Problem { error: self.name(), message, what_to_do: self.what_to_do() };
-        let mut response = (self.status(), Json(problem)).into_response();
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+        Problem::new(self.status(), self.name(), message, self.what_to_do()).into_response()
     }
 }
