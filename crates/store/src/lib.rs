@@ -13,6 +13,7 @@
 mod budget;
 mod contacts;
 mod index;
+mod live;
 mod lock;
 mod pace;
 mod seal;

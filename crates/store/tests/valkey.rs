@@ -60,6 +60,30 @@ async fn secrets_and_people_cannot_be_read_from_a_dump() {
 }
 
 #[tokio::test]
+async fn live_sessions_are_counted_over_all_replicas_and_never_beyond_the_limit() {
+    let valkey = Valkey::start().await.unwrap();
+    let store = connect(&valkey);
+    let thread = |n: u32| ThreadId(derive::uuid("t", &[&n.to_be_bytes()]));
+    let entered = futures::future::join_all((0..64).map(|n| {
+        let store = store.with_clock_at(1_000);
+        async move { store.enter_live("main", thread(n), 20).await.unwrap() }
+    }));
+    let counted: Vec<u32> =
+        (0..64).zip(entered.await).filter_map(|(n, entered)| entered.then_some(n)).collect();
+    assert_eq!(counted.len(), 20);
+    let at = |now: i64| store.with_clock_at(now);
+    assert!(at(1_000).enter_live("main", thread(counted[0]), 20).await.unwrap(), "the same again");
+    assert!(!at(1_000).enter_live("main", thread(99), 20).await.unwrap());
+    assert!(at(1_000).enter_live("other", thread(99), 20).await.unwrap(), "another org's");
+    store.leave_live("main", thread(counted[0])).await.unwrap();
+    assert!(at(1_000).enter_live("main", thread(99), 20).await.unwrap());
+    assert!(!at(1_000).enter_live("main", thread(100), 20).await.unwrap());
+    // Nobody said that those ended.
+    let days = 4 * 24 * 3_600_000;
+    assert!(at(days).enter_live("main", thread(100), 20).await.unwrap());
+}
+
+#[tokio::test]
 async fn many_callers_never_overdraw_a_budget() {
     let valkey = Valkey::start().await.unwrap();
     let store = connect(&valkey);
