@@ -7,7 +7,7 @@ use proto::v1::{
         Closed, Other, Participant, Queued, RepTyping, RoutingFailed, SessionStatus, Text, What,
     },
 };
-use salesforce::{Happened, Happening};
+use salesforce::{Happened, Happening, event::RoutingType};
 
 /// What the log keeps of it; `None` for what says nothing about the conversation: our own messages
 /// coming back, and what is over before anybody reads of it.
@@ -27,14 +27,18 @@ pub(crate) fn entry(happened: &Happened) -> Option<SalesforceEvent> {
         Happening::RepMessage { text: words, name, bodies, .. } => What::RepWrote(said(words, name, bodies)),
         Happening::BotMessage { text: words, name, bodies, .. } => What::BotWrote(said(words, name, bodies)),
         // An automation in Salesforce: the customer is to see it, and no person said it.
-        Happening::SystemMessage { text: words, .. } => What::BotWrote(text(words, &None)),
+        Happening::SystemMessage { text: words, bodies, .. } => What::BotWrote(said(words, &None, bodies)),
         Happening::RepJoined { name } => What::RepJoined(participant(name)),
         Happening::RepLeft { name } => What::RepLeft(participant(name)),
         Happening::SessionStatus { status, session_id, ended_by: _ } => What::SessionStatus(SessionStatus {
             status: status.as_str().to_owned(),
             session: session_id.clone(),
         }),
-        Happening::RoutingFailed { kind: _, failure: _, reason } => {
+        // A rep's attempt to pass the chat on: it stays with that rep (`miaw-api.md` §10, F).
+        Happening::RoutingFailed { kind: RoutingType::Transfer | RoutingType::Conference, .. } => {
+            What::Other(Other { event: "TransferFailed".to_owned() })
+        }
+        Happening::RoutingFailed { kind: RoutingType::Initial | RoutingType::Unknown, reason, .. } => {
             What::RoutingFailed(RoutingFailed { reason: reason.clone() })
         }
         Happening::QueuePosition { position } => {
@@ -135,6 +139,38 @@ mod tests {
                 .collect();
             assert_eq!(words, [expected], "{name}");
         }
+    }
+
+    fn read(file: &str) -> Option<SalesforceEvent> {
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let data = file.get("data").map_or_else(|| file.to_string(), ToString::to_string);
+        entry(&Envelope::parse(&data).unwrap().happened()[0])
+    }
+
+    #[test]
+    fn a_failed_transfer_is_not_nobody_there() {
+        let failed = include_str!(
+            "../../../crates/salesforce/testdata/sse-CONVERSATION_ROUTING_RESULT-initial-failed.json"
+        );
+        for (kind, expected) in
+            [("Initial", "routing failed"), ("Transfer", "other"), ("Conference", "other")]
+        {
+            assert!(failed.contains("Initial"));
+            let found = read(&failed.replace("Initial", kind)).unwrap();
+            assert_eq!(word(found.what.as_ref().unwrap()), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_automations_choices_stay_choices() {
+        let buttons =
+            include_str!("../../../crates/salesforce/testdata/sse-CONVERSATION_MESSAGE-chatbot-buttons.json");
+        let by = |role: &str| read(&buttons.replace("Chatbot", role)).unwrap().what.unwrap();
+        let (What::BotWrote(bot), What::BotWrote(automation)) = (by("Chatbot"), by("System")) else {
+            panic!()
+        };
+        assert_eq!(automation.bodies, bot.bodies);
+        assert_eq!(automation.bodies.len(), 1);
     }
 
     #[test]

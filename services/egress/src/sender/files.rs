@@ -6,13 +6,13 @@ use std::{
 };
 
 use bus::{Failure, MediaStore};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use domain::{
     PhoneNumberId, SendId,
     message::{Attachment, Buttons, File, Header, MediaKind, Outgoing, Template},
     settings::Channel,
 };
-use salesforce::{Attachments, FetchError};
+use salesforce::{Attachments, Download, FetchError};
 use tokio::sync::Semaphore;
 use whatsapp::{
     client::{Class, SendError},
@@ -62,9 +62,17 @@ impl Files {
         if let Some(known) = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).get(&send) {
             return Ok(Some(known.clone()));
         }
+        let limit = max_bytes(MediaKind::Document);
+        // A file may not be ready at once: whoever waits for it keeps no other from being sent.
+        let opened = match &attachment.file {
+            File::Stored { object } => Opened::Stored(object),
+            File::Salesforce { url } => {
+                Opened::Download(self.attachments.open_when_ready(url, limit).await.map_err(unfetched)?)
+            }
+        };
         // Closed never: it lives as long as we do.
         let _transfer = self.transfers.acquire().await;
-        let bytes = self.bytes(&attachment.file).await?;
+        let bytes = self.bytes(opened, limit).await?;
         let kind = kind_for(&attachment.mime, bytes.len() as u64, attachment.kind)
             .map_err(|unfit| Unsent::Unfit(unfit.to_string()))?;
         let uploaded = whatsapp
@@ -78,24 +86,36 @@ impl Files {
         Ok(Some(uploads.entry(send).insert_entry((uploaded.id, kind)).get().clone()))
     }
 
-    async fn bytes(&self, file: &File) -> Result<Bytes, Unsent> {
-        let limit = max_bytes(MediaKind::Document);
-        match file {
-            File::Stored { object } => match self.media.read(object, limit).await? {
+    async fn bytes(&self, opened: Opened<'_>, limit: u64) -> Result<Bytes, Unsent> {
+        match opened {
+            Opened::Stored(object) => match self.media.read(object, limit).await? {
                 Some(bytes) => Ok(bytes.into()),
                 None => Err(Unsent::Unfit("the file is not kept any more".into())),
             },
-            File::Salesforce { url } => match self.attachments.fetch(url, limit).await {
-                Ok(bytes) => Ok(bytes),
-                Err(error @ FetchError::Retry(_)) => Err(Unsent::Later(Failure::soon(error))),
-                Err(
-                    error @ (FetchError::Gone
-                    | FetchError::TooLarge { .. }
-                    | FetchError::ForeignHost
-                    | FetchError::Refused { .. }),
-                ) => Err(Unsent::Unfit(error.to_string())),
-            },
+            Opened::Download(mut download) => {
+                let mut bytes = BytesMut::new();
+                while let Some(chunk) = download.chunk().await.map_err(unfetched)? {
+                    bytes.extend_from_slice(&chunk);
+                }
+                Ok(bytes.freeze())
+            }
         }
+    }
+}
+
+/// A file that is there.
+enum Opened<'a> {
+    Stored(&'a str),
+    Download(Download),
+}
+
+fn unfetched(error: FetchError) -> Unsent {
+    match error {
+        FetchError::Retry(_) => Unsent::Later(Failure::soon(error)),
+        FetchError::Gone
+        | FetchError::TooLarge { .. }
+        | FetchError::ForeignHost
+        | FetchError::Refused { .. } => Unsent::Unfit(error.to_string()),
     }
 }
 
