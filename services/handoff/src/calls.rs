@@ -7,7 +7,7 @@ use bus::{Entry, Failure, Log};
 use domain::{
     Cause, ContactId, ConversationKey, Seq, SessionId, ThreadId, derive,
     derive::Keying,
-    message::split_text,
+    message::{Content, split_text},
     session::{Brief, Call, CallResult, Conversation},
 };
 use proto::{
@@ -16,16 +16,18 @@ use proto::{
 };
 use runtime::settings::Live;
 use salesforce::{Error, NewSession, Retry};
-use store::Store;
+use store::{Budget, Store, Taken};
 use tokens::Tokens;
+use tokio::time::Instant;
 
 use crate::{
     attributes::{self, Sources},
     files::Files,
     forward::{self, Fetched, Part},
     masking::Masker,
+    offers,
     peer::Peer,
-    transcript::{self, MESSAGE_LIMIT, Turn},
+    transcript::{self, MESSAGE_LIMIT, Transcript, Turn},
 };
 
 /// Entries that a transcript reads at most.
@@ -33,13 +35,15 @@ const TRANSCRIPT_ENTRIES: usize = 5_000;
 /// Entries that one forward reads at most: more than a customer can write while a thread opens.
 const FORWARD_ENTRIES: usize = 2_000;
 /// Files of a transcript that are attached: the newest ones.
-const TRANSCRIPT_FILES: usize = 10;
+pub(crate) const TRANSCRIPT_FILES: usize = 3;
 /// Send records that are looked through for what a customer quotes.
 const QUOTE_ENTRIES: usize = 2_000;
 /// Tries to open a thread before the customer is told and the handoff rests in the log.
 const OPEN_TRIES: u32 = 3;
 /// A longer pause that Salesforce asks for is spent in the log, not in the lane.
 const LONGEST_OPEN_PAUSE: Duration = Duration::from_secs(3);
+/// For the org's budget of new conversations; then the handoff rests in the log.
+const CREATE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) enum Outcome {
     /// Success asks for no entry: what follows in the lane follows because it was one.
@@ -84,7 +88,7 @@ impl Calls {
                 }
             };
         };
-        let turn = Doing { calls: self, log, key, state, peer: Peer::new(access) };
+        let turn = Doing { calls: self, log, key, state, peer: Peer::new(access, self.store.clone()) };
         match call {
             Call::Open { thread, session, brief, from, through, again } => {
                 let opening = Opening {
@@ -122,6 +126,24 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// The thread is over, or (`live`) it is this conversation's from now on: the org's live sessions
+    /// are counted.
+    pub(crate) async fn counted(&self, state: &Conversation, thread: ThreadId, live: bool) {
+        let settings = self.settings.now();
+        let channel = settings.channel(&state.number);
+        let Some(org) = channel.and_then(|channel| channel.integration.as_ref()) else { return };
+        let counted = if live {
+            self.store.enter_live(org.as_str(), thread, u32::MAX).await.map(|_| ())
+        } else {
+            self.store.leave_live(org.as_str(), thread).await
+        };
+        if let Err(error) = counted {
+            tracing::debug!(error = runtime::error_chain(&error), "live sessions not counted");
+        }
+    }
+}
+
 struct Opening<'a> {
     thread: ThreadId,
     session: SessionId,
@@ -136,6 +158,8 @@ enum NotOpen {
     /// We could not even read what to say.
     Log(Failure),
     Salesforce(Error),
+    /// The org has as much from us as it takes.
+    Full(&'static str),
 }
 
 impl From<Error> for NotOpen {
@@ -163,6 +187,10 @@ impl Doing<'_> {
                 Ok(()) => return Ok(Outcome::Report(CallResult::Done, String::new())),
                 Err(NotOpen::Log(failure)) => return Err(failure),
                 Err(NotOpen::Salesforce(error)) => error,
+                Err(NotOpen::Full(why)) => {
+                    tracing::warn!(why, "thread not opened");
+                    return Ok(Outcome::Report(CallResult::Unavailable, why.to_owned()));
+                }
             };
             let detail = runtime::error_chain(&error);
             tracing::warn!(error = detail, tries, "thread not opened");
@@ -181,6 +209,7 @@ impl Doing<'_> {
     async fn open(&self, opening: &Opening<'_>, again: bool) -> Result<(), NotOpen> {
         let thread = opening.thread;
         let fresh = self.fresh(opening).await;
+        self.admitted(opening, again).await?;
         if !again {
             // 409: ours from an earlier try. Whether it is ours at all shows with the header: a
             // stranger's conversation answers 403.
@@ -199,7 +228,11 @@ impl Doing<'_> {
             sent => sent?,
         }
         let said = self.said(opening.from, opening.through).await.map_err(NotOpen::Log)?;
-        for (index, text) in transcript::transcript(&said).into_iter().enumerate() {
+        let Transcript { messages, earlier } = transcript::transcript(&said);
+        if earlier > 0 {
+            self.earlier(thread, id("earlier", 0), &said, earlier).await.map_err(NotOpen::Log)?;
+        }
+        for (index, text) in messages.into_iter().enumerate() {
             self.peer.send(thread, id("transcript", index), &text, None).await?;
         }
         let with_files: Vec<&Turn> = said.iter().filter(|turn| turn.media.is_some()).collect();
@@ -210,6 +243,58 @@ impl Doing<'_> {
             if let Part::File { .. } = part {
                 self.give(thread, id("transcript-file", index), part).await.map_err(NotOpen::Log)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Everything that was said, as a file; else what came before the newest turns in short.
+    async fn earlier(
+        &self,
+        thread: ThreadId,
+        id: uuid::Uuid,
+        said: &[Turn],
+        earlier: usize,
+    ) -> Result<(), Failure> {
+        let limit = self.peer.attachment_limits().await.map_err(failure)?.max_bytes;
+        let file = (transcript::FILE_NAME, transcript::whole(said, limit));
+        let caption = format!("The whole conversation, with {earlier} earlier messages");
+        let refused = self.calls.files.attach_text(&self.peer, thread, id, file, &caption).await?;
+        if refused.is_none() {
+            return Ok(());
+        }
+        self.peer.send(thread, id, &transcript::in_short(&said[..earlier]), None).await.map_err(failure)
+    }
+
+    /// Waits for the org's budgets, which all replicas share. Without the cache nobody counts:
+    /// Salesforce says when it is too much.
+    async fn admitted(&self, opening: &Opening<'_>, again: bool) -> Result<(), NotOpen> {
+        let settings = self.calls.settings.now();
+        let channel = settings.channel(&self.state.number);
+        let Some(integration) =
+            channel.and_then(|channel| settings.integration(channel.integration.as_ref()?))
+        else {
+            return Ok(());
+        };
+        let (store, org) = (&self.calls.store, integration.id.as_str());
+        match store.enter_live(org, opening.thread, integration.max_live_sessions).await {
+            Ok(true) => {}
+            Ok(false) => return Err(NotOpen::Full("the org has as many live sessions as it takes")),
+            Err(error) => tracing::debug!(error = runtime::error_chain(&error), "live sessions not counted"),
+        }
+        if again {
+            return Ok(());
+        }
+        let of_the_person = store.spend(&Budget::CONVERSATION_STARTS, opening.contact, 1).await;
+        if matches!(of_the_person, Ok(Taken::WaitFor(_))) {
+            return Err(NotOpen::Full("too many conversations of one person"));
+        }
+        let deadline = Instant::now() + CREATE_PATIENCE;
+        while let Ok(Taken::WaitFor(pause)) = store.spend(&Budget::ORG_CREATES, org, 1).await {
+            let pause = pause.max(Duration::from_millis(50)).mul_f64(1.0 + fastrand::f64());
+            if Instant::now() + pause > deadline {
+                return Err(NotOpen::Full("too many conversations at once"));
+            }
+            tokio::time::sleep(pause).await;
         }
         Ok(())
     }
@@ -263,6 +348,7 @@ impl Doing<'_> {
             let Some(mut turn) = transcript::inbound(id, &message) else { continue };
             let part = match forward::chosen(&message.content) {
                 Some(choice) => choice,
+                None if let Some(choice) = self.typed(entry.seq, &message.content).await? => choice,
                 None => {
                     if let Some(about) = &turn.about {
                         let quoted = self.quoted(about).await?;
@@ -275,6 +361,13 @@ impl Doing<'_> {
             parts.push((message.wamid, part));
         }
         Ok(forward::with_ids(thread, forward::joined(parts)))
+    }
+
+    async fn typed(&self, at: Seq, content: &Content) -> Result<Option<Part>, Failure> {
+        match offers::number(content) {
+            Some(number) => offers::typed(self.log, self.key, self.state, at, number).await,
+            None => Ok(None),
+        }
     }
 
     /// A turn as the rep gets it: with its file, if it has one that is to be had.

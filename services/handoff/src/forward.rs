@@ -92,12 +92,13 @@ pub(crate) fn joined(parts: Vec<(Wamid, Part)>) -> Vec<(Vec<Wamid>, Part)> {
 /// The choice, if the customer tapped on something that Salesforce offered.
 pub(crate) fn chosen(content: &Content) -> Option<Part> {
     let Content::Choice(choice) = content else { return None };
-    let (message, option) = choice.id.strip_prefix(OFFERED)?.split_once(':')?;
-    Some(Part::Choice {
-        message: message.parse().ok()?,
-        option: option.to_owned(),
-        title: choice.title.clone(),
-    })
+    offered(&choice.id, &choice.title)
+}
+
+/// The choice of what went out under `id`, if it was Salesforce's.
+pub(crate) fn offered(id: &str, title: &str) -> Option<Part> {
+    let (message, option) = id.strip_prefix(OFFERED)?.split_once(':')?;
+    Some(Part::Choice { message: message.parse().ok()?, option: option.to_owned(), title: title.to_owned() })
 }
 
 /// What became of the file of a message, once it is known.

@@ -10,7 +10,9 @@ mod files;
 mod forward;
 mod masking;
 mod metrics;
+mod offers;
 mod peer;
+mod picture;
 mod receipts;
 mod transcript;
 mod worker;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bus::{Log, ReaderOptions};
-pub use config::Config;
+pub use config::{Config, PublicLinks};
 use domain::derive::Keying;
 use proto::subjects::Kind;
 use runtime::{
@@ -42,9 +44,10 @@ pub async fn run(
     log: Log,
     store: Store,
     settings: Live,
+    links: Option<PublicLinks>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let files = Files { media: log.media().await.context("open the object store")? };
+    let files = Files::new(log.media().await.context("open the object store")?, links, &keying);
     let tokens =
         Tokens::new(settings.clone(), store.clone()).context("set up the Salesforce integrations")?;
     let calls = Arc::new(Calls {

@@ -1,7 +1,7 @@
 //! What a rep reads: who writes, why, and what was said so far. Pure: from log entries to texts.
 //!
-//! Salesforce takes 22 messages a minute in a conversation (`miaw-api.md` §9), so turns travel
-//! together in few messages, the newest ones first to be kept.
+//! Salesforce takes 22 messages a minute in a conversation (`miaw-api.md` §9), so the newest turns
+//! travel together in few messages, and everything earlier in one: a file, or in short.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,14 @@ use proto::{Malformed, StoredDecision, v1::entry::Body};
 /// Characters a message may have. The API's own limit is not public; 8 KB is reported, and a
 /// character has up to four bytes (`miaw-api.md` §4).
 pub(crate) const MESSAGE_LIMIT: usize = 2_000;
-/// Messages a transcript may take.
-const TRANSCRIPT_MESSAGES: usize = 8;
-/// The most recent characters of a conversation that a transcript shows.
-const TRANSCRIPT_LIMIT: usize = MESSAGE_LIMIT * (TRANSCRIPT_MESSAGES - 1);
+/// Messages that the newest turns may take, in full: a rep must see at a glance what it is about.
+/// Opening a thread takes these, the header, one for everything earlier, and
+/// [`crate::calls::TRANSCRIPT_FILES`]: 8 of the 22 of a minute.
+const TRANSCRIPT_MESSAGES: usize = 3;
+/// Of an earlier turn, where earlier turns stand in short.
+const SHORT_TURN: usize = 80;
+/// What the file with everything is called.
+pub(crate) const FILE_NAME: &str = "conversation.txt";
 
 /// Of what a message is about, the first characters.
 const QUOTE_LIMIT: usize = 80;
@@ -162,30 +166,84 @@ pub(crate) fn header(customer: &Customer, session: SessionId, brief: &Brief) -> 
     header
 }
 
-/// The transcript in as few messages as it takes, at most [`TRANSCRIPT_MESSAGES`]. When it is too
-/// long the oldest turns are left out, and it says how many.
-pub(crate) fn transcript(turns: &[Turn]) -> Vec<String> {
-    let lines: Vec<String> =
-        turns.iter().map(|turn| format!("[{}] {}: {}", time_of_day(turn.at), turn.who, turn.text)).collect();
-    let mut kept = 0;
-    let mut length = 0;
-    for line in lines.iter().rev() {
-        length += line.chars().count() + 1;
-        if length > TRANSCRIPT_LIMIT && kept > 0 {
+/// What was said, for the rep.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Transcript {
+    /// The newest turns, in full, oldest message first.
+    pub(crate) messages: Vec<String>,
+    /// Turns before those.
+    pub(crate) earlier: usize,
+}
+
+/// The newest turns in as few messages as they take, at most [`TRANSCRIPT_MESSAGES`].
+pub(crate) fn transcript(turns: &[Turn]) -> Transcript {
+    // Filled from the end: whatever is left out is older than what is shown.
+    let mut newest_first: Vec<String> = Vec::new();
+    let mut shown = 0;
+    for turn in turns.iter().rev() {
+        let mut parts = split_text(&line(turn), MESSAGE_LIMIT);
+        if let (1, Some(last)) = (parts.len(), newest_first.last_mut())
+            && last.chars().count() + 1 + parts[0].chars().count() <= MESSAGE_LIMIT
+        {
+            *last = format!("{}\n{last}", parts[0]);
+        } else if newest_first.len() + parts.len() <= TRANSCRIPT_MESSAGES {
+            newest_first.extend(parts.into_iter().rev());
+        } else if shown == 0 {
+            // One enormous turn: its end is cut.
+            parts.truncate(TRANSCRIPT_MESSAGES);
+            newest_first.extend(parts.into_iter().rev());
+        } else {
             break;
         }
-        kept += 1;
+        shown += 1;
     }
-    let left_out = lines.len() - kept;
-    let mut text = String::new();
-    if left_out > 0 {
-        text = format!("({left_out} earlier messages are not shown here; find them by the session's id.)\n");
+    newest_first.reverse();
+    Transcript { messages: newest_first, earlier: turns.len() - shown }
+}
+
+/// Everything, for a file of at most `limit` bytes: when it is longer, without its beginning.
+pub(crate) fn whole(turns: &[Turn], limit: u64) -> String {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut size = 0;
+    let lines: Vec<String> = turns.iter().map(|turn| format!("{}\n", line_with_day(turn))).collect();
+    let fitting = lines.iter().rev().take_while(|line| {
+        size += line.len();
+        size <= limit
+    });
+    let kept = fitting.count();
+    lines[lines.len() - kept..].concat()
+}
+
+/// Where no file can be attached: the earlier turns in short, in one message; the newest of them when
+/// they are many.
+pub(crate) fn in_short(turns: &[Turn]) -> String {
+    let head = |left_out: usize| match left_out {
+        0 => "Earlier, in short:".to_owned(),
+        left_out => format!("Earlier, in short (without the first {left_out}):"),
+    };
+    let mut lines: Vec<String> = Vec::new();
+    let mut length = head(turns.len()).chars().count();
+    for turn in turns.iter().rev() {
+        let short = clip(&printable(&line(turn)), SHORT_TURN);
+        let mark = if short.chars().count() == SHORT_TURN { "…" } else { "" };
+        let short = format!("{short}{mark}");
+        length += 1 + short.chars().count();
+        if length > MESSAGE_LIMIT {
+            break;
+        }
+        lines.push(short);
     }
-    text.push_str(&lines[left_out..].join("\n"));
-    // One enormous turn alone may exceed the limit: its end is cut.
-    let mut parts = split_text(&text, MESSAGE_LIMIT);
-    parts.truncate(TRANSCRIPT_MESSAGES);
-    parts
+    lines.push(head(turns.len() - lines.len()));
+    lines.reverse();
+    lines.join("\n")
+}
+
+fn line(turn: &Turn) -> String {
+    format!("[{}] {}: {}", time(turn.at, "%H:%M"), turn.who, turn.text)
+}
+
+fn line_with_day(turn: &Turn) -> String {
+    format!("[{}] {}: {}", time(turn.at, "%Y-%m-%d %H:%M"), turn.who, turn.text)
 }
 
 /// Without control characters, which Salesforce may refuse in attributes.
@@ -198,8 +256,9 @@ pub(crate) fn clip(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
 }
 
-fn time_of_day(at: Millis) -> String {
-    Timestamp::from_millisecond(at).map_or_else(|_| "--:--".into(), |time| time.strftime("%H:%M").to_string())
+/// UTC: nobody told where the rep is.
+fn time(at: Millis, format: &str) -> String {
+    Timestamp::from_millisecond(at).map_or_else(|_| "--:--".into(), |time| time.strftime(format).to_string())
 }
 
 #[cfg(test)]
@@ -227,27 +286,54 @@ mod tests {
 
     #[test]
     fn a_short_transcript_is_one_message() {
-        assert_eq!(
-            transcript(&[turn("hi"), turn("there")]),
-            ["[10:30] Customer: hi\n[10:30] Customer: there"]
-        );
-        assert_eq!(transcript(&[]), Vec::<String>::new());
+        let short = transcript(&[turn("hi"), turn("there")]);
+        assert_eq!(short.messages, ["[10:30] Customer: hi\n[10:30] Customer: there"]);
+        assert_eq!(short.earlier, 0);
+        assert_eq!(transcript(&[]), Transcript { messages: Vec::new(), earlier: 0 });
+    }
+
+    fn turns(count: usize) -> Vec<Turn> {
+        (0..count).map(|i| turn(&format!("message {i} {}", "x".repeat(100)))).collect()
     }
 
     #[test]
-    fn of_500_turns_the_newest_are_shown_in_few_messages() {
-        let turns: Vec<_> = (0..500).map(|i| turn(&format!("message {i} {}", "x".repeat(100)))).collect();
-        let messages = transcript(&turns);
-        assert!(messages.len() <= TRANSCRIPT_MESSAGES);
-        assert!(messages[0].starts_with('('));
-        assert!(messages.last().unwrap().contains("message 499"));
+    fn of_500_turns_the_newest_are_shown_in_full_in_few_messages() {
+        let turns = turns(500);
+        let Transcript { messages, earlier } = transcript(&turns);
+        assert!((2..=TRANSCRIPT_MESSAGES).contains(&messages.len()));
         assert!(messages.iter().all(|m| m.chars().count() <= MESSAGE_LIMIT));
+        let shown = messages.join("\n");
+        // In order, without a gap, to the very last.
+        let lines: Vec<String> = turns[earlier..].iter().map(line).collect();
+        assert_eq!(shown, lines.join("\n"));
+        assert!(shown.len() > MESSAGE_LIMIT * (TRANSCRIPT_MESSAGES - 1), "the room is used");
+    }
+
+    #[test]
+    fn everything_is_in_the_file_and_the_newest_of_it_when_that_has_a_limit() {
+        let turns = turns(500);
+        let all = whole(&turns, u64::MAX);
+        assert_eq!(all.lines().count(), 500);
+        assert!(all.starts_with("[1970-01-01 10:30] Customer: message 0 "));
+        let some = whole(&turns, 10_000);
+        assert!(some.len() <= 10_000 && some.len() > 9_000 && some.contains("message 499 "));
+        assert_eq!(whole(&turns, 3), "");
+    }
+
+    #[test]
+    fn where_there_is_no_file_the_earlier_turns_stand_in_short() {
+        let text = in_short(&turns(400));
+        assert!(text.chars().count() <= MESSAGE_LIMIT && text.chars().count() > MESSAGE_LIMIT - 200);
+        assert!(text.starts_with("Earlier, in short (without the first 3"));
+        assert!(text.contains("message 399 ") && !text.contains("message 5 "));
+        assert_eq!(in_short(&[turn("hi\nthere")]), "Earlier, in short:\n[10:30] Customer: hi there");
     }
 
     #[test]
     fn one_enormous_turn_is_cut_not_dropped() {
-        let messages = transcript(&[turn(&"x".repeat(100_000))]);
-        assert_eq!(messages.len(), TRANSCRIPT_MESSAGES);
+        let Transcript { messages, earlier } = transcript(&[turn("before"), turn(&"x".repeat(100_000))]);
+        assert_eq!((messages.len(), earlier), (TRANSCRIPT_MESSAGES, 1));
+        assert!(messages[0].starts_with("[10:30] Customer: "));
     }
 
     #[test]
@@ -268,7 +354,7 @@ mod tests {
         ];
         let told = told(turns.iter().filter_map(|message| inbound("id", message)).collect());
         assert_eq!(
-            transcript(&told),
+            transcript(&told).messages,
             ["[10:30] Customer: see you at ten\n[10:30] Customer: ↪ “see you at ten”\n[reacted 👍]"]
         );
     }

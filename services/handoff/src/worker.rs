@@ -8,7 +8,7 @@ use domain::{
     ContactId, ConversationKey, PhoneNumberId, Seq, derive,
     derive::Keying,
     message::{ContactCard, Content, InboundMessage},
-    session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output},
+    session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output, Owner},
 };
 use proto::{StoredDecision, subjects, v1};
 use runtime::settings::Live;
@@ -253,13 +253,16 @@ impl Worker {
                     }
                 }
                 Output::Move(before) => self.carry_over(cause, before).await?,
+                // A thread that is opened is counted when it is; one that comes from the customer's
+                // earlier ids is live already.
+                Output::Follow { thread } => {
+                    if !matches!(state.owner, Owner::Opening(_)) {
+                        self.calls.counted(state, *thread, true).await;
+                    }
+                }
+                Output::Unfollow { thread } => self.calls.counted(state, *thread, false).await,
                 // The assistant's and egress's.
-                Output::Ask(_)
-                | Output::Send(_)
-                | Output::Seen { .. }
-                | Output::Control(_)
-                | Output::Follow { .. }
-                | Output::Unfollow { .. } => {}
+                Output::Ask(_) | Output::Send(_) | Output::Seen { .. } | Output::Control(_) => {}
             }
         }
         Ok(())
