@@ -1,5 +1,5 @@
 //! Pictures that Salesforce does not take as they are: WebP stickers, and what is larger than the org
-//! allows. Decoded by safe code, in bounded memory; whatever cannot be converted stays what it was.
+//! allows. Decoded in pure Rust, in bounded memory; whatever cannot be converted stays what it was.
 //!
 //! HEIC is refused in words: its only decoders are large C libraries, and WhatsApp itself turns photos
 //! into JPEG, so that one comes as a document at most.
