@@ -97,7 +97,7 @@ impl Answering<'_> {
         asked: &Asked<'_>,
         ask: &mut Ask,
     ) -> Result<(Answer, &'static str), Failure> {
-        let mut history = History::read(self.log, asked.key, asked.state, asked.seq).await?;
+        let mut history = History::read(self.log, asked.key, asked.state, asked.seq, true).await?;
         if let Some(transcriber) = &self.responder.transcriber {
             let heard = self.ears.listen(transcriber, asked.key, &mut history).await;
             for words in heard {
@@ -154,7 +154,7 @@ impl Answering<'_> {
     }
 
     async fn history(&self, asked: &Asked<'_>) -> Result<History, Failure> {
-        let history = History::read(self.log, asked.key, asked.state, asked.seq).await?;
+        let history = History::read(self.log, asked.key, asked.state, asked.seq, false).await?;
         Ok(history.masked(&self.responder.masking, self.metrics))
     }
 }

@@ -10,7 +10,7 @@ use domain::{
     session::{Conversation, Origin},
     settings::Masking,
 };
-use proto::{StoredDecision, subjects, subjects::Kind, v1::entry::Body};
+use proto::{Malformed, StoredDecision, subjects, subjects::Kind, v1::entry::Body};
 
 use crate::metrics::Metrics;
 
@@ -63,24 +63,28 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Everything up to `through`, earlier sessions included.
+    /// The present session up to `through`; with `earlier`, what came before it too, as far as the
+    /// log's horizon reaches.
     pub(crate) async fn read(
         log: &Log,
         key: &ConversationKey,
         state: &Conversation,
         through: Seq,
+        earlier: bool,
     ) -> Result<Self, Failure> {
         let first = state.session.as_ref().map_or(Seq::MAX, |session| session.first);
         let mut turns: VecDeque<Turn> = VecDeque::new();
-        let mut from = 1;
+        let mut from = if earlier { 1 } else { first.min(through) };
         for _ in 0..BATCHES {
             let filters = vec![subjects::filter_of(key, Kind::WhatsApp), subjects::decision(key)];
             let entries = log.read(filters, from, through, BATCH).await?;
             let (count, last) = (entries.len(), entries.last().map(|entry| entry.seq));
             for entry in entries {
                 let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
-                let body = proto::decode(entry.payload).map_err(Failure::never)?;
-                for turn in turns_of(&id, body, entry.seq >= first)? {
+                // What cannot be read is left out: it must not keep the customer from an answer.
+                let turns_of_it =
+                    proto::decode(entry.payload).and_then(|body| turns_of(&id, body, entry.seq >= first));
+                for turn in turns_of_it.unwrap_or_default() {
                     turns.push_back(turn);
                     if turns.len() > TURNS {
                         turns.pop_front();
@@ -135,15 +139,15 @@ impl History {
     }
 }
 
-fn turns_of(id: &str, body: Body, present: bool) -> Result<Vec<Turn>, Failure> {
+fn turns_of(id: &str, body: Body, present: bool) -> Result<Vec<Turn>, Malformed> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is in the log was not said to anybody")]
     match body {
         Body::WhatsappMessage(message) => {
-            let message = proto::convert::inbound(message).map_err(Failure::never)?;
+            let message = proto::convert::inbound(message)?;
             Ok(inbound(id, &message, present).into_iter().collect())
         }
         Body::Decision(decision) => {
-            let stored = StoredDecision::try_from(decision).map_err(Failure::never)?;
+            let stored = StoredDecision::try_from(decision)?;
             let turn = |send: &domain::session::Send| Turn {
                 who: match send.origin {
                     Origin::Assistant => Who::Assistant,

@@ -75,14 +75,11 @@ async fn answers(log: &bus::Log, key: &ConversationKey, count: usize) -> Vec<Ans
         let found =
             log.read(vec![subjects::filter_of(key, Kind::Assistant)], 1, Seq::MAX, 100).await.unwrap();
         if found.len() >= count {
-            let answered =
-                |entry: bus::Entry| match proto::convert::fact(proto::decode(entry.payload).unwrap())
-                    .unwrap()
-                    .unwrap()
-                {
-                    Fact::Answered(answered) => answered,
-                    other => panic!("{other:?}"),
-                };
+            let answered = |entry: bus::Entry| {
+                let fact = proto::convert::fact(proto::decode(entry.payload).unwrap()).unwrap();
+                let Some(Fact::Answered(answered)) = fact else { panic!("{fact:?}") };
+                answered
+            };
             return found.into_iter().map(answered).collect();
         }
         assert!(Instant::now() < deadline, "{} of {count} answers", found.len());
