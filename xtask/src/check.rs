@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use e2e::sim::{Customer, PhoneView, RepView, Say, Verb};
+use e2e::sim::{ControlClient, Customer, PhoneView, RepView, Say, Verb};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -30,9 +30,24 @@ pub struct Step {
     pub took: Duration,
 }
 
+/// Where the loop is walked.
+pub(crate) struct Place<'a> {
+    pub(crate) control: &'a ControlClient,
+    pub(crate) http: &'a reqwest::Client,
+    /// The console's base URL, and what it asks for.
+    pub(crate) console: String,
+    pub(crate) token: Option<String>,
+}
+
 /// Walks the loop on a stack that is ready; prints a line a step. An error names the step that
 /// did not hold.
 pub async fn walk(stack: &Stack) -> Result<Vec<Step>> {
+    let console = stack.services().iter().find(|service| service.name() == "console");
+    let console = console.context("the console does not run")?.url();
+    walk_at(Place { control: &stack.control, http: stack.http(), console, token: None }).await
+}
+
+pub(crate) async fn walk_at(stack: Place<'_>) -> Result<Vec<Step>> {
     let mut walk =
         Walk { stack, customer: Customer::phone(PHONE, NAME), session: String::new(), steps: Vec::new() };
     walk.assistant_answers().await?;
@@ -45,7 +60,7 @@ pub async fn walk(stack: &Stack) -> Result<Vec<Step>> {
 }
 
 struct Walk<'a> {
-    stack: &'a Stack,
+    stack: Place<'a>,
     customer: Customer,
     /// `OpencxSessionId`, once a rep saw it.
     session: String,
@@ -93,7 +108,7 @@ impl Walk<'_> {
     }
 
     async fn rep_and_customer_talk(&mut self, conversation: &str) -> Result<()> {
-        let control = &self.stack.control;
+        let control = self.stack.control;
         control.rep(conversation, &Verb::Accept { rep: None }).await?;
         control.rep(conversation, &Verb::Say { text: REP_ANSWER.into() }).await?;
         self.step("the rep accepts and answers → it is on the customer's phone", async |walk| {
@@ -140,12 +155,14 @@ impl Walk<'_> {
 
     async fn console_shows_it(&mut self) -> Result<()> {
         self.step("the console finds the session by its id and by phone, and shows all of it", async |walk| {
-            let console = walk.stack.services().iter().find(|service| service.name() == "console");
-            let api = format!("{}/api/v1/sessions", console.context("the console does not run")?.url());
-            let timeline = walk.stack.http().get(format!("{api}/{}/timeline", walk.session));
-            let search = walk.stack.http().post(format!("{api}/search")).json(&json!({ "phone": PHONE }));
+            let api = format!("{}/api/v1/sessions", walk.stack.console);
+            let timeline = walk.stack.http.get(format!("{api}/{}/timeline", walk.session));
+            let search = walk.stack.http.post(format!("{api}/search")).json(&json!({ "phone": PHONE }));
             let mut found = Vec::new();
-            for request in [timeline, search] {
+            for mut request in [timeline, search] {
+                if let Some(token) = &walk.stack.token {
+                    request = request.bearer_auth(token);
+                }
                 let answer = request.send().await.context("ask the console")?;
                 if !answer.status().is_success() {
                     return Ok(None);

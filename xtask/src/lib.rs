@@ -3,6 +3,8 @@
 
 pub mod bench;
 pub mod check;
+pub mod config_reference;
+pub mod containers;
 pub mod demo;
 pub mod faults;
 pub mod log;

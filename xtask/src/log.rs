@@ -1,11 +1,17 @@
 //! `cargo xtask log`: the log's entries, decoded. It prints what people wrote: for operators only.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
-use async_nats::jetstream::{
-    self, Message,
-    consumer::{AckPolicy, DeliverPolicy, pull},
+use async_nats::{
+    ConnectOptions, ServerAddr,
+    jetstream::{
+        self, Message,
+        consumer::{AckPolicy, DeliverPolicy, pull},
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
@@ -13,6 +19,7 @@ use domain::{ConversationKey, Seq, SessionId};
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use proto::subjects::{self, Address};
+use protox::file::{File, FileResolver};
 use serde_json::{Value, json};
 
 /// The stream (`bus` makes it).
@@ -111,7 +118,16 @@ struct Reader {
 
 impl Reader {
     async fn connect(url: &str) -> Result<Self> {
-        let client = async_nats::connect(url).await.context("connect to NATS")?;
+        let address: ServerAddr = url.parse().context("read the broker's address")?;
+        // As services do (bus): with what stands in the address, and hearing its own inboxes only.
+        let options = match (address.username(), address.password()) {
+            (Some(user), Some(password)) => ConnectOptions::new()
+                .user_and_password(user.to_owned(), password.to_owned())
+                .custom_inbox_prefix(format!("_INBOX_{user}")),
+            (Some(token), None) => ConnectOptions::new().token(token.to_owned()),
+            (None, _) => ConnectOptions::new(),
+        };
+        let client = options.connect(url).await.context("connect to NATS")?;
         let stream = jetstream::new(client).get_stream(STREAM).await.context("open the log")?;
         Ok(Self { stream, entry: schema()? })
     }
@@ -169,11 +185,33 @@ fn session_of(entry: &Value) -> (Option<SessionId>, Option<Seq>) {
     (session["id"].as_str().and_then(|id| id.parse().ok()), session["first"].as_u64())
 }
 
-/// From the schema in the tree, so that the JSON is protobuf's own mapping.
+/// The schema is in the program: the playground also runs where there is no tree.
+struct Schema;
+
+impl Schema {
+    const NAME: &str = "baton/v1/log.proto";
+    const TEXT: &str = include_str!("../../proto/baton/v1/log.proto");
+}
+
+impl FileResolver for Schema {
+    fn resolve_path(&self, path: &Path) -> Option<String> {
+        (path == Path::new(Self::NAME)).then(|| Self::NAME.to_owned())
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match name {
+            Self::NAME => File::from_source(Self::NAME, Self::TEXT),
+            _ => Err(protox::Error::file_not_found(name)),
+        }
+    }
+}
+
+/// So that the JSON is protobuf's own mapping.
 fn schema() -> Result<MessageDescriptor> {
-    let files = protox::compile(["baton/v1/log.proto"], [devstack::workspace_root().join("proto")])
-        .context("compile the schema")?;
-    let pool = DescriptorPool::from_file_descriptor_set(files).context("read the schema")?;
+    let mut compiler = protox::Compiler::with_file_resolver(Schema);
+    compiler.include_imports(true).open_file(Schema::NAME).context("compile the schema")?;
+    let pool = DescriptorPool::from_file_descriptor_set(compiler.file_descriptor_set())
+        .context("read the schema")?;
     pool.get_message_by_name("baton.v1.Entry").context("the schema has no Entry")
 }
 

@@ -4,7 +4,9 @@ use anyhow::Result;
 use clap::Parser;
 use xtask::{
     bench::{self, server},
-    demo::Demo,
+    config_reference,
+    containers::Containers,
+    demo::{Demo, Playground},
     faults::Faults,
     log::Log,
     test,
@@ -19,6 +21,12 @@ enum Command {
     Test,
     /// Everything on free ports, with simulators of both APIs and a page to play with.
     Demo(Demo),
+    /// The demo's page alone, for simulators that run elsewhere.
+    Playground(Playground),
+    /// Builds the images, runs the compose stack with simulators, breaks it under load and judges.
+    Containers(Containers),
+    /// Writes docs/configuration.md: every variable of every service, from the code.
+    ConfigReference,
     /// The services for real credentials, without containers.
     Up(Up),
     /// Many conversations while everything is killed, paused and emptied in turn.
@@ -40,6 +48,9 @@ async fn main() -> Result<()> {
     match command {
         Command::Test => test::run().await,
         Command::Demo(demo) => demo.run().await,
+        Command::Playground(playground) => playground.run().await,
+        Command::Containers(containers) => containers.run().await,
+        Command::ConfigReference => config_reference::write(),
         Command::Up(up) => up.run().await,
         Command::Faults(faults) => faults.run().await,
         Command::Log(log) => log.run().await,

@@ -79,12 +79,17 @@ pub(crate) struct Connection {
     pub(crate) generation: watch::Receiver<u64>,
 }
 
-/// A user hears its own inboxes only (deploy/nats/users.conf), so that no service can listen to the
-/// answers another one gets. Without a user and password all inboxes are one's own.
-fn inboxes(address: &ServerAddr) -> Option<String> {
-    let user = address.username().filter(|_| address.password().is_some())?;
-    let plain = user.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    plain.then(|| format!("_INBOX_{user}"))
+/// With the credentials that stand in an address, which the client library leaves unused. A user
+/// hears its own inboxes only (deploy/nats/users.conf), so that no service can listen to the answers
+/// another one gets.
+fn sign_in(options: ConnectOptions, address: &ServerAddr) -> ConnectOptions {
+    match (address.username(), address.password()) {
+        (Some(user), Some(password)) => options
+            .user_and_password(user.to_owned(), password.to_owned())
+            .custom_inbox_prefix(format!("_INBOX_{user}")),
+        (Some(token), None) => options.token(token.to_owned()),
+        (None, _) => options,
+    }
 }
 
 pub(crate) async fn connect(config: &Config) -> Result<Connection, Error> {
@@ -127,10 +132,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Connection, Error> {
                 }
             }
         });
-    let options = match addresses.first().and_then(inboxes) {
-        Some(prefix) => options.custom_inbox_prefix(prefix),
-        None => options,
-    };
+    let options = addresses.iter().fold(options, sign_in);
     let started = tokio::time::Instant::now();
     let client = loop {
         match options.clone().connect(addresses.clone()).await {

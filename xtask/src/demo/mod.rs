@@ -1,10 +1,16 @@
 //! `cargo xtask demo`: everything, with simulators, and a page to play with it.
 
+mod alone;
 mod playground;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
+pub use alone::Playground;
 use clap::Args;
 
 use crate::{
@@ -56,7 +62,8 @@ impl Demo {
 async fn play(stack: &Stack, shutdown: &tokio_util::sync::CancellationToken) -> Result<()> {
     let page =
         playground::Page { control: stack.addresses.control.clone(), number: NUMBER, nats: stack.nats.url() };
-    let (address, serving) = playground::serve(page, shutdown.clone()).await?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (address, serving) = playground::serve(any, page, shutdown.clone()).await?;
     let pointer = log::Pointer::leave(&stack.nats.url())?;
     say(format_args!("\nplayground  http://{address}/\n"));
     for service in stack.services() {

@@ -23,7 +23,7 @@ const PAGE: &str = include_str!("playground.html");
 
 #[derive(Debug, Clone)]
 pub(super) struct Page {
-    /// Base URL of the control API.
+    /// Base URL of the control API, as a browser reaches it.
     pub(super) control: String,
     pub(super) number: &'static str,
     pub(super) nats: String,
@@ -31,10 +31,11 @@ pub(super) struct Page {
 
 /// Its address, and what must be polled for it to answer.
 pub(super) async fn serve(
+    listen: SocketAddr,
     page: Page,
     shutdown: CancellationToken,
 ) -> Result<(SocketAddr, impl Future<Output = Result<()>>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the playground's address")?;
+    let listener = TcpListener::bind(listen).await.context("bind the playground's address")?;
     let address = listener.local_addr()?;
     let stop = shutdown.clone();
     let router = Router::new()

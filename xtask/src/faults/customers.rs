@@ -20,11 +20,11 @@ use crate::stack::NUMBER;
 /// What customers write to a rep in a round.
 const TALK: usize = 3;
 /// A rep's answers in a session, after which it ends: to header, transcript and talk.
-pub(super) const REPLIES: u32 = 2 + TALK as u32;
+pub(crate) const REPLIES: u32 = 2 + TALK as u32;
 /// Of `domain::settings::Texts::chat_ended`.
 const ENDED: &str = "The chat with our team has ended.";
 
-pub(super) struct Customers {
+pub(crate) struct Customers {
     tasks: JoinSet<Option<String>>,
     progress: Arc<Progress>,
 }
@@ -42,7 +42,7 @@ impl Progress {
     }
 }
 
-pub(super) fn start(
+pub(crate) fn start(
     scenario: &Scenario,
     control: ControlClient,
     watch: Watch,
@@ -86,7 +86,7 @@ pub(super) fn start(
 
 impl Customers {
     /// Until as many rounds are done as there are customers: everything is under way.
-    pub(super) async fn warm(&self) {
+    pub(crate) async fn warm(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.progress.rounds.load(Ordering::Relaxed) < self.progress.last.len() / 2
             && Instant::now() < deadline
@@ -96,7 +96,7 @@ impl Customers {
     }
 
     /// Until every customer has got on since now; how long the slowest took.
-    pub(super) async fn recovered(&self) -> Duration {
+    pub(crate) async fn recovered(&self) -> Duration {
         let since = self.progress.now();
         let started = Instant::now();
         let behind = |last: &AtomicU64| last.load(Ordering::Relaxed) < since;
@@ -107,7 +107,7 @@ impl Customers {
     }
 
     /// Until all are done; who gave up.
-    pub(super) async fn finish(mut self) -> Vec<String> {
+    pub(crate) async fn finish(mut self) -> Vec<String> {
         let mut stuck = Vec::new();
         while let Some(ended) = self.tasks.join_next().await {
             match ended {

@@ -1,9 +1,9 @@
 //! `cargo xtask faults`: many conversations while everything is killed, paused and emptied in turn;
 //! then the checker judges the simulators' whole record.
 
-mod customers;
+pub(crate) mod customers;
 mod trouble;
-mod watch;
+pub(crate) mod watch;
 
 use std::{
     path::PathBuf,
@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use e2e::{check, sim::AutoRep};
+use e2e::{
+    check,
+    sim::{AutoRep, ControlClient},
+};
 use serde_json::json;
 pub use trouble::Trouble;
 
@@ -143,7 +146,7 @@ impl Scenario {
         let options =
             Options { replicas: self.replicas, logs: Some(logs.clone()), env, ..Options::default() };
         let mut stack = Stack::start(options).await?;
-        self.prepare(&stack).await.context("prepare the simulators")?;
+        self.prepare(&stack.control).await.context("prepare the simulators")?;
 
         let watch = watch::Watch::start(stack.control.clone());
         let (over, is_over) = tokio::sync::watch::channel(false);
@@ -167,9 +170,8 @@ impl Scenario {
         Ok(Outcome { seed: self.seed, report, stuck, silences, took: started.elapsed(), logs })
     }
 
-    async fn prepare(&self, stack: &Stack) -> Result<()> {
-        stack
-            .control
+    pub(crate) async fn prepare(&self, control: &ControlClient) -> Result<()> {
+        control
             .configure_whatsapp(json!({
                 // What customers and reps do here is faster than people are.
                 "pair_limit": false,
@@ -179,17 +181,14 @@ impl Scenario {
                 "webhook_timeout_ms": 5000,
             }))
             .await?;
-        stack
-            .control
-            .configure_salesforce(json!({ "message_limit": false, "ping_interval_ms": 5000 }))
-            .await?;
+        control.configure_salesforce(json!({ "message_limit": false, "ping_interval_ms": 5000 })).await?;
         let auto = AutoRep { end_after: Some(customers::REPLIES), ..AutoRep::default() };
-        stack.control.set_auto_rep(Some(&auto)).await?;
+        control.set_auto_rep(Some(&auto)).await?;
         if self.lost_answers > 0.0 {
             use e2e::sim::{Api, Fault, Rule};
             let rule =
                 Rule::new("messages", Fault::LoseAnswer).with_probability(self.lost_answers, self.seed);
-            stack.control.add_fault(Api::WhatsApp, &rule).await?;
+            control.add_fault(Api::WhatsApp, &rule).await?;
         }
         Ok(())
     }

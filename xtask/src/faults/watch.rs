@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Phone {
-    pub(super) texts: Vec<String>,
+pub(crate) struct Phone {
+    pub(crate) texts: Vec<String>,
     /// Texts of reps among them: they start with a bracket.
-    pub(super) replies: usize,
+    pub(crate) replies: usize,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ struct Seen {
 }
 
 #[derive(Clone)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     seen: Arc<Mutex<Seen>>,
     changed: watch::Receiver<usize>,
     stop: CancellationToken,
@@ -38,7 +38,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(control: ControlClient) -> Self {
+    pub(crate) fn start(control: ControlClient) -> Self {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (change, changed) = watch::channel(0);
         let stop = CancellationToken::new();
@@ -70,16 +70,16 @@ impl Watch {
         Self { seen, changed, stop, task: Arc::new(Mutex::new(Some(task))) }
     }
 
-    pub(super) fn phone(&self, customer: &str) -> Phone {
+    pub(crate) fn phone(&self, customer: &str) -> Phone {
         self.lock().phones.get(customer).cloned().unwrap_or_default()
     }
 
-    pub(super) fn is_accepted(&self, wamid: &str) -> bool {
+    pub(crate) fn is_accepted(&self, wamid: &str) -> bool {
         self.lock().accepted.contains(wamid)
     }
 
     /// Until `holds`; false when it took longer than `patience`.
-    pub(super) async fn until(&self, patience: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) async fn until(&self, patience: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let mut changed = self.changed.clone();
         tokio::time::timeout(patience, async {
             while !holds(self) {
@@ -93,7 +93,7 @@ impl Watch {
     }
 
     /// Until nothing has happened for `calm`, at most for `patience`.
-    pub(super) async fn settled(&self, calm: Duration, patience: Duration) {
+    pub(crate) async fn settled(&self, calm: Duration, patience: Duration) {
         let mut changed = self.changed.clone();
         let until = Instant::now() + patience;
         while Instant::now() < until {
@@ -104,7 +104,7 @@ impl Watch {
     }
 
     /// Everything from the start on.
-    pub(super) async fn stop(self) -> Result<Vec<Entry>> {
+    pub(crate) async fn stop(self) -> Result<Vec<Entry>> {
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {

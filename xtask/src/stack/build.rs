@@ -14,8 +14,17 @@ pub const BUILT: &str = "BATON_PROGRAMS";
 
 /// `packages` are built in the dev profile with the cargo that runs us, unless they are built.
 pub(crate) async fn programs(packages: &[&str]) -> Result<Programs> {
-    if let Some(dir) = std::env::var_os(BUILT) {
-        let name = |package: &&str| if *package == "e2e" { "sim" } else { *package }.to_owned();
+    programs_with(packages, &[]).await
+}
+
+/// The same, with flags for cargo: `--release`.
+pub(crate) async fn programs_with(packages: &[&str], flags: &[&str]) -> Result<Programs> {
+    if let Some(dir) = std::env::var_os(BUILT).filter(|_| flags.is_empty()) {
+        let name = |package: &&str| match *package {
+            "e2e" => "sim".to_owned(),
+            "runtime" => "baton".to_owned(),
+            package => package.to_owned(),
+        };
         let dir = PathBuf::from(dir);
         return Ok(packages.iter().map(name).map(|name| (name.clone(), dir.join(name))).collect());
     }
@@ -23,6 +32,7 @@ pub(crate) async fn programs(packages: &[&str]) -> Result<Programs> {
     let output = Command::new(cargo)
         .current_dir(devstack::workspace_root())
         .args(["build", "--quiet", "--bins", "--message-format=json-render-diagnostics"])
+        .args(flags)
         .args(packages.iter().flat_map(|package| ["--package", package]))
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 pub use build::BUILT;
-pub(crate) use build::programs;
+pub(crate) use build::{Programs, programs, programs_with};
 use devstack::{Nats, Process, Valkey};
 use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
+pub use keys::users;
 use salesforce::keys::{KeyPair, generate_key_pair};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -42,10 +43,15 @@ pub struct Options {
     /// More environment for every service, for example a trace collector's address or a safeguard
     /// that is switched off.
     pub env: Vec<(String, String)>,
+    /// The broker's accounts (deploy/nats/users.conf); every service then comes as the user of its
+    /// name. Absent: a broker without authentication.
+    pub users: Option<devstack::Users>,
     /// Members put in the place of those of the channel's `policy`.
     pub policy: serde_json::Value,
     /// Members put in the place of those of the channel, for example `responder`.
     pub channel: serde_json::Value,
+    /// Members put in the place of those of the integration, for example `hook_keys`.
+    pub integration: serde_json::Value,
 }
 
 impl Default for Options {
@@ -55,8 +61,10 @@ impl Default for Options {
             replicas: 1,
             logs: None,
             env: Vec::new(),
+            users: None,
             policy: json!({}),
             channel: json!({}),
+            integration: json!({}),
         }
     }
 }
@@ -78,11 +86,11 @@ pub struct Stack {
 }
 
 /// Secrets that more than one party must know.
-struct Shared {
-    app_secret: String,
-    verify_token: String,
-    access_token: String,
-    rsa: KeyPair,
+pub(crate) struct Shared {
+    pub(crate) app_secret: String,
+    pub(crate) verify_token: String,
+    pub(crate) access_token: String,
+    pub(crate) public_pem: String,
 }
 
 impl Stack {
@@ -96,15 +104,22 @@ impl Stack {
         let dir = tempfile::tempdir().context("make a directory")?;
         let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
         std::fs::create_dir_all(&logs).context("make the directory of logs")?;
-        let (nats, valkey) = tokio::try_join!(Nats::start(), Valkey::start())?;
+        let (nats, valkey) = tokio::try_join!(Nats::start_for(options.users), Valkey::start())?;
         let (sim, addresses) = start_sim(&program("sim")?, &logs).await?;
+        let rsa = generate_key_pair(2048).context("make an RSA key")?;
         let shared = Shared {
             app_secret: keys::secret()?,
             verify_token: keys::secret()?,
             access_token: keys::secret()?,
-            rsa: generate_key_pair(2048).context("make an RSA key")?,
+            public_pem: rsa.public_pem.clone(),
         };
-        let settings = write_settings(dir.path(), &addresses, &shared, &options.policy, &options.channel)?;
+        let settings = write_settings(
+            dir.path(),
+            &addresses,
+            &shared,
+            &rsa,
+            [&options.policy, &options.channel, &options.integration],
+        )?;
         let mut env: Vec<(String, String)> = [
             ("NATS_URL", nats.url()),
             ("REDIS_URL", valkey.url()),
@@ -123,11 +138,13 @@ impl Stack {
         let mut services = Vec::new();
         for name in options.services {
             for replica in 0..options.replicas.max(1) {
+                let mut env = env.clone();
+                env.push(("NATS_URL".into(), nats.url_of(name)));
                 services.push(Service::new(
                     name,
                     replica,
                     program(name)?,
-                    env.clone(),
+                    env,
                     &logs,
                     devstack::free_port()?,
                 ));
@@ -191,26 +208,35 @@ impl Stack {
     }
 
     async fn configure_sim(&mut self, shared: &Shared) -> Result<()> {
-        let keys = [PublicKey::pem(KEY_ID, &shared.rsa.public_pem)];
-        let org = json!({
-            "org_id": ORG_ID, "es_developer_name": DEPLOYMENT, "issuer": ISSUER, "keys": keys, "flow": Flow::default(),
-        });
-        self.control.configure_salesforce(org).await?;
-        if !self.services.iter().any(|service| service.name() == "ingress") {
-            return Ok(()); // whoever left it out sets the number
-        }
-        let callback_url = format!("{}/webhooks/whatsapp", self.service("ingress", 0).url());
-        let number = Number {
-            phone_number_id: NUMBER.into(),
-            waba_id: WABA.into(),
-            display_phone_number: "15550100200".into(),
-            token: shared.access_token.clone(),
-            app_secret: shared.app_secret.clone(),
-            callback_url,
-            verify_token: shared.verify_token.clone(),
-        };
-        self.control.set_number(&number).await
+        // Whoever left ingress out sets the number.
+        let ingress = self.services.iter().any(|service| service.name() == "ingress");
+        let callback_url = ingress.then(|| format!("{}/webhooks/whatsapp", self.service("ingress", 0).url()));
+        introduce(&self.control, shared, callback_url).await
     }
+}
+
+/// Tells the simulators who calls them, and where the number's webhooks go.
+pub(crate) async fn introduce(
+    control: &ControlClient,
+    shared: &Shared,
+    callback_url: Option<String>,
+) -> Result<()> {
+    let keys = [PublicKey::pem(KEY_ID, &shared.public_pem)];
+    let org = json!({
+        "org_id": ORG_ID, "es_developer_name": DEPLOYMENT, "issuer": ISSUER, "keys": keys, "flow": Flow::default(),
+    });
+    control.configure_salesforce(org).await?;
+    let Some(callback_url) = callback_url else { return Ok(()) };
+    let number = Number {
+        phone_number_id: NUMBER.into(),
+        waba_id: WABA.into(),
+        display_phone_number: "15550100200".into(),
+        token: shared.access_token.clone(),
+        app_secret: shared.app_secret.clone(),
+        callback_url,
+        verify_token: shared.verify_token.clone(),
+    };
+    control.set_number(&number).await
 }
 
 /// The simulators tell where they listen in their first line.
@@ -239,13 +265,13 @@ fn write_settings(
     dir: &Path,
     addresses: &Addresses,
     shared: &Shared,
-    policy: &serde_json::Value,
-    channel: &serde_json::Value,
+    rsa: &KeyPair,
+    [policy, channel, integration]: [&serde_json::Value; 3],
 ) -> Result<PathBuf> {
     let files = [
         ("access-token", shared.access_token.as_str()),
-        ("identity.pem", shared.rsa.private_pem.expose_secret()),
-        ("identity.pub.pem", shared.rsa.public_pem.as_str()),
+        ("identity.pem", rsa.private_pem.expose_secret()),
+        ("identity.pub.pem", rsa.public_pem.as_str()),
     ];
     for (name, text) in files {
         std::fs::write(dir.join(name), text).context("write a secret")?;
@@ -283,6 +309,9 @@ fn write_settings(
     }
     for (name, value) in channel.as_object().into_iter().flatten() {
         settings["channels"][0][name] = value.clone();
+    }
+    for (name, value) in integration.as_object().into_iter().flatten() {
+        settings["integrations"][0][name] = value.clone();
     }
     let path = dir.join("settings.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&settings)?).context("write the settings")?;
