@@ -100,6 +100,7 @@ pub struct Reader {
     kinds: &'static [Kind],
     options: ReaderOptions,
     ready: Option<watch::Sender<bool>>,
+    members: Option<watch::Sender<usize>>,
 }
 
 struct Running {
@@ -117,12 +118,18 @@ impl Reader {
         kinds: &'static [Kind],
         options: ReaderOptions,
     ) -> Self {
-        Self { log, service, kinds, options, ready: None }
+        Self { log, service, kinds, options, ready: None, members: None }
     }
 
     /// Tells whether this process takes part: its membership is renewed in time.
     pub fn notify_ready(mut self, ready: watch::Sender<bool>) -> Self {
         self.ready = Some(ready);
+        self
+    }
+
+    /// Tells how many processes share the work, this one included, whenever it changes.
+    pub fn notify_members(mut self, members: watch::Sender<usize>) -> Self {
+        self.members = Some(members);
         self
     }
 
@@ -158,6 +165,7 @@ impl Reader {
             endings,
             leave_by: None,
             ready: self.ready,
+            members: self.members,
             shared,
         };
         session.run(shutdown).await;
@@ -177,6 +185,7 @@ struct Session<H> {
     endings: mpsc::UnboundedReceiver<Ending>,
     leave_by: Option<Instant>,
     ready: Option<watch::Sender<bool>>,
+    members: Option<watch::Sender<usize>>,
 }
 
 struct Ending {
@@ -261,6 +270,10 @@ impl<H: Handler> Session<H> {
         self.holdings.released.clear();
         if let Some(ready) = &self.ready {
             ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+        if let Some(members) = &self.members {
+            let count = plan.table.members.len();
+            members.send_if_modified(|known| std::mem::replace(known, count) != count);
         }
         for partition in &plan.lost {
             if let Some(one) = self.partitions.get(partition) {
