@@ -54,6 +54,21 @@ pub struct Egress {
     pub pace: bool,
 }
 
+impl Egress {
+    /// What would let a message be sent twice without anybody noticing.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let (grace, timeout) = (self.send_grace, self.whatsapp.graph_timeout);
+        anyhow::ensure!(
+            grace >= timeout.saturating_mul(3),
+            "SEND_GRACE ({}) must be at least three times GRAPH_TIMEOUT ({}): a send that was held up could still \
+             arrive when it is taken for lost",
+            humantime::format_duration(grace),
+            humantime::format_duration(timeout),
+        );
+        Ok(())
+    }
+}
+
 impl Config {
     /// The part that [`crate::run`] takes.
     pub fn egress(&self) -> Egress {
@@ -71,6 +86,20 @@ mod tests {
     #[test]
     fn arguments_are_well_formed() {
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn the_grace_outlasts_a_send_that_was_held_up() {
+        let check = |more: &[&str]| {
+            let needed = ["egress", "--settings", "s", "--master-key", "k", "--conversation-key-secret"];
+            let secret = ["0123456789abcdef0123456789abcdef"];
+            let args = needed.iter().chain(&secret).chain(more);
+            Config::try_parse_from(args).unwrap().egress().check().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[]), Ok(()));
+        let error = check(&["--send-grace", "29s"]).unwrap_err();
+        assert!(error.starts_with("SEND_GRACE (29s) must be at least three times GRAPH_TIMEOUT (10s)"));
+        assert_eq!(check(&["--send-grace", "12s", "--graph-timeout", "4s"]), Ok(()));
     }
 
     #[test]

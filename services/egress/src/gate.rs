@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 const FIRST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// Between two looks whether an operator has mended a number.
+const LONGEST_STOP: Duration = crate::ledger::LONGEST_REST;
 /// A try that has not told its outcome by then (GRAPH_TIMEOUT is 10 s) never will: its worker was
 /// cut off.
 const LONGEST_TRY: Duration = Duration::from_secs(12);
@@ -64,6 +66,15 @@ impl Gates {
         gates.remove(&Scope::Number(number.clone()));
     }
 
+    /// Nothing of the number goes until an operator has acted: one looks after `first`, then after
+    /// pauses that double.
+    pub(crate) fn stop(&self, number: &PhoneNumberId, first: Duration, now: Instant, jitter: f64) {
+        let scope = Scope::Number(number.clone());
+        let rounds = self.lock().get(&scope).map_or(0, |closed| closed.rounds);
+        let rest = first.saturating_mul(1 << rounds.min(8)).min(LONGEST_STOP.max(first));
+        self.close(scope, Some(rest), now, jitter);
+    }
+
     /// It took none. `rest`: what it asks for, if it does.
     pub(crate) fn close(&self, scope: Scope, rest: Option<Duration>, now: Instant, jitter: f64) {
         let mut gates = self.lock();
@@ -113,6 +124,21 @@ mod tests {
         assert!(gates.enter(&two, start).is_ok());
         gates.open(&two);
         assert!(gates.enter(&one, start).is_err());
+    }
+
+    #[test]
+    fn a_stopped_number_is_looked_at_less_and_less_often() {
+        let (gates, mut now, [one, two]) = (Gates::default(), Instant::now(), numbers());
+        for seconds in [30, 60, 120, 240, 300, 300] {
+            gates.stop(&one, Duration::from_secs(30), now, 0.0);
+            assert_eq!(gates.enter(&one, now), Err(Duration::from_secs(seconds)));
+            assert!(gates.enter(&two, now).is_ok());
+            now += Duration::from_secs(seconds);
+            assert!(gates.enter(&one, now).is_ok());
+        }
+        gates.open(&one);
+        gates.stop(&one, Duration::from_secs(30), now, 0.0);
+        assert_eq!(gates.enter(&one, now), Err(Duration::from_secs(30)));
     }
 
     #[test]

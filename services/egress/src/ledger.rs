@@ -22,13 +22,16 @@ use proto::{
     SendRecord,
     v1::{self, entry::Body, send_outcome},
 };
-use whatsapp::client::{Class, Scope, SendError, Sent};
+use whatsapp::client::{Action, Refusal, Scope, SendError, Sent};
 
-/// A refusal that asks for another try (`Class::Retry`) is believed this often; then it is final.
-/// With the reader's backoff this is some minutes.
-pub const MAX_TRANSIENT_ATTEMPTS: u32 = 12;
+/// Where the table of codes sets no bound of its own, a refusal that asks for another try is believed
+/// this often: with [`LONGEST_REST`] between tries, about a day.
+pub const MAX_TRANSIENT_ATTEMPTS: u32 = 300;
 /// Only an operator can mend a refused token or account: no use in hurrying, and nothing is dropped.
+/// So long at first; pauses double up to [`LONGEST_REST`].
 pub const CONFIG_REST: Duration = Duration::from_secs(30);
+/// How long it takes at most until what an operator has mended is noticed.
+pub const LONGEST_REST: Duration = Duration::from_secs(300);
 /// One message in six seconds is what a pair sustains (`whatsapp-cloud-api.md` §10).
 const PAIR_REST: Duration = Duration::from_secs(6);
 const NUMBER_REST: Duration = Duration::from_secs(2);
@@ -146,8 +149,10 @@ pub enum Later {
     PairPaced,
     /// The number or the account sends too many.
     Paced,
-    /// The token, the account or the number is not in order.
+    /// The token, the account or the number is not in order: nothing of the number goes.
     Config,
+    /// An operator has to mend something that concerns this customer: the others may go.
+    Operator,
     /// WhatsApp said no, for now.
     Transient,
 }
@@ -159,6 +164,7 @@ impl Later {
             Self::PairPaced => "pair_paced",
             Self::Paced => "paced",
             Self::Config => "config",
+            Self::Operator => "operator",
             Self::Transient => "transient",
         }
     }
@@ -179,17 +185,34 @@ pub fn read(answer: Result<Sent, SendError>, number: u32) -> Answer {
             let rest = retry_after.unwrap_or(rest).min(Duration::from_secs(3600));
             Answer::Later { why, rest: Some(rest) }
         }
-        Err(SendError::Refused(refusal)) => match refusal.class {
-            Class::Config => Answer::Later { why: Later::Config, rest: Some(CONFIG_REST) },
-            Class::Retry if number < MAX_TRANSIENT_ATTEMPTS => {
-                Answer::Later { why: Later::Transient, rest: None }
-            }
-            Class::Retry | Class::Pace(_) | Class::Fix | Class::Final | Class::Template => {
-                Answer::Settles(Outcome::Refused { code: refusal.code })
-            }
-        },
+        Err(SendError::Refused(refusal)) => refused(&refusal, number),
         Err(SendError::InDoubt(_)) => Answer::InDoubt,
     }
+}
+
+/// What the table of codes says about it.
+fn refused(refusal: &Refusal, number: u32) -> Answer {
+    match refusal.remedy().action {
+        // The others of the number meet a gate whose pauses grow by themselves.
+        Action::StopNumber => Answer::Later { why: Later::Config, rest: Some(CONFIG_REST) },
+        Action::TellOperator => {
+            Answer::Later { why: Later::Operator, rest: Some(growing(CONFIG_REST, number)) }
+        }
+        Action::Retry { rest, tries } if number < tries.unwrap_or(MAX_TRANSIENT_ATTEMPTS) => {
+            Answer::Later { why: Later::Transient, rest: Some(growing(rest, number)) }
+        }
+        // Comes as `SendError::Paced`, unless the table and the client disagree.
+        Action::SlowDown { rest, .. } => Answer::Later { why: Later::Transient, rest: Some(rest) },
+        // What is parked is decided elsewhere: here it did not go.
+        Action::Retry { .. } | Action::Park | Action::NotSent | Action::StopTemplate => {
+            Answer::Settles(Outcome::Refused { code: refusal.code })
+        }
+    }
+}
+
+/// Doubles with every attempt.
+fn growing(first: Duration, attempt: u32) -> Duration {
+    first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_REST.max(first))
 }
 
 /// The fact that tells about a refusal: 131047 means that the customer service window is closed.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use whatsapp::client::{Doubt, Refusal};
+use whatsapp::client::{Class, Doubt, Refusal};
 
 use super::*;
 
@@ -93,8 +93,52 @@ fn answers_are_read_by_what_may_have_happened() {
 #[test]
 fn a_passing_refusal_is_not_believed_for_ever() {
     let answer = |number| read(refused(131000, Class::Retry), number);
-    assert_eq!(answer(MAX_TRANSIENT_ATTEMPTS - 1), Answer::Later { why: Later::Transient, rest: None });
-    assert_eq!(answer(MAX_TRANSIENT_ATTEMPTS), Answer::Settles(Outcome::Refused { code: 131000 }));
+    let later = |seconds| Answer::Later { why: Later::Transient, rest: Some(Duration::from_secs(seconds)) };
+    assert_eq!((answer(1), answer(2)), (later(20), later(40)));
+    assert_eq!(answer(3), Answer::Settles(Outcome::Refused { code: 131000 }));
+    // Meta is down: for as long as the message may live.
+    let down = |number| read(refused(131016, Class::Retry), number);
+    assert_eq!((down(1), down(299)), (later(5), later(300)));
+    assert_eq!(down(MAX_TRANSIENT_ATTEMPTS), Answer::Settles(Outcome::Refused { code: 131016 }));
+}
+
+/// Every row of the table, as an answer to a first POST: what waits, what is told, what stops whom.
+#[test]
+fn every_code_of_the_table_does_what_its_row_says() {
+    use whatsapp::client::{Action, remedies};
+    let mut rows = 0;
+    for (codes, remedy) in remedies() {
+        for code in [*codes.start(), *codes.end()] {
+            let told = Answer::Settles(Outcome::Refused { code });
+            let answer = match remedy.class {
+                Class::Pace(scope) => read(paced(scope, None), 1),
+                class => read(refused(code, class), 1),
+            };
+            match remedy.action {
+                Action::NotSent | Action::StopTemplate | Action::Park => assert_eq!(answer, told, "{code}"),
+                Action::Retry { rest, .. } => {
+                    assert_eq!(answer, Answer::Later { why: Later::Transient, rest: Some(rest) }, "{code}");
+                }
+                Action::StopNumber => {
+                    let later = Answer::Later { why: Later::Config, rest: Some(CONFIG_REST) };
+                    assert_eq!(answer, later, "{code}");
+                }
+                Action::TellOperator => {
+                    let later = Answer::Later { why: Later::Operator, rest: Some(CONFIG_REST) };
+                    assert_eq!(answer, later, "{code}");
+                }
+                Action::SlowDown { scope, .. } => {
+                    let why = if scope == Scope::Pair { Later::PairPaced } else { Later::Paced };
+                    assert!(
+                        matches!(&answer, Answer::Later { why: found, rest: Some(_) } if *found == why),
+                        "{code}"
+                    );
+                }
+            }
+            rows += 1;
+        }
+    }
+    assert!(rows > 100);
 }
 
 #[test]

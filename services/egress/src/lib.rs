@@ -20,7 +20,7 @@ pub mod threads;
 mod wake;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bus::{Log, ReaderOptions};
@@ -51,6 +51,7 @@ pub async fn run(
     settings: Live,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    config.check()?;
     if !config.send_ledger {
         tracing::error!("the send ledger is off: customers will see messages twice. For control runs only");
     }
@@ -59,6 +60,7 @@ pub async fn run(
     let health = Health::new();
     let whatsapp = whatsapp::Client::new(&config.whatsapp).context("set up the WhatsApp client")?;
     let media = log.media().await.context("open the object store")?;
+    let pacer = config.pace.then(|| Arc::new(Pacer::new(store.clone())));
     let sending = Sending {
         settings: settings.clone(),
         sender: Sender::new(
@@ -67,7 +69,7 @@ pub async fn run(
             config.send_grace,
             config.send_ledger,
             metrics.clone(),
-            config.pace.then(|| Pacer::new(store.clone())),
+            pacer.clone(),
             Files::new(
                 media.clone(),
                 attachments(&settings.now()).context("set up the client for reps' files")?,
@@ -85,6 +87,7 @@ pub async fn run(
     let (sends_ready, mut sends) = watch::channel(false);
     let (threads_ready, mut threads) = watch::channel(false);
     let (files_ready, mut files) = watch::channel(false);
+    let (members, mut replicas) = watch::channel(1_usize);
     let condition = health.condition("log");
     let readiness = async {
         let both = async {
@@ -108,6 +111,7 @@ pub async fn run(
     let outcome = tokio::try_join!(
         async {
             let reader = read("egress", &[Kind::Decision, Kind::Status]).notify_ready(sends_ready);
+            let reader = reader.notify_members(members);
             reader.run(sending, shutdown.clone()).await.context("read what is to be sent")
         },
         async {
@@ -127,6 +131,19 @@ pub async fn run(
             Ok(())
         },
         readiness,
+        async {
+            // Without the cache each replica takes its part of a number's throughput.
+            let share = async {
+                while replicas.changed().await.is_ok() {
+                    let count = u32::try_from(*replicas.borrow_and_update()).ok().and_then(NonZeroU32::new);
+                    if let (Some(count), Some(pacer)) = (count, &pacer) {
+                        pacer.set_replicas(count);
+                    }
+                }
+            };
+            shutdown.run_until_cancelled(share).await;
+            Ok(())
+        },
     );
     tasks.close();
     if tokio::time::timeout(LAST_GRACE, tasks.wait()).await.is_err() {

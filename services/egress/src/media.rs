@@ -27,6 +27,9 @@ use whatsapp::{
 
 /// How long after the message a failing fetch is tried again.
 const PATIENCE: Duration = Duration::from_secs(100);
+/// A file that arrived damaged is fetched anew so often in all, each time from a fresh address.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 /// Of a customer's file name.
 const NAME_CHARS: usize = 100;
 
@@ -49,10 +52,13 @@ impl Handler for Fetching {
         if self.log.last(&subject).await?.is_some() {
             return Ok(());
         }
-        let result = match self.fetch(&address.id, &message, media).await {
+        let result = match self.fetch_whole(&address.id, &message, media).await {
             Ok(stored) => media_fetched::Result::Stored(stored),
             Err(Trouble::Log(failure)) => return Err(failure),
-            Err(Trouble::Fetch(error @ FetchError::Retry(_))) if runtime::age(entry.at) < PATIENCE => {
+            // A refusal may be of an address that was old, or of a token that is being replaced.
+            Err(Trouble::Fetch(error @ (FetchError::Retry(_) | FetchError::Refused { .. })))
+                if runtime::age(entry.at) < PATIENCE =>
+            {
                 return Err(Failure::soon(error));
             }
             Err(Trouble::Fetch(error)) => {
@@ -78,6 +84,24 @@ impl From<FetchError> for Trouble {
 }
 
 impl Fetching {
+    async fn fetch_whole(
+        &self,
+        id: &str,
+        message: &InboundMessage,
+        media: &Media,
+    ) -> Result<media_fetched::Stored, Trouble> {
+        let mut tried = 1;
+        loop {
+            match self.fetch(id, message, media).await {
+                Err(Trouble::Fetch(FetchError::Damaged)) if tried < TRIES => {
+                    tokio::time::sleep(PAUSE * tried).await;
+                    tried += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
     async fn fetch(
         &self,
         id: &str,
@@ -89,9 +113,9 @@ impl Fetching {
             Trouble::Log(Failure::never("the settings have no channel for the number that got the file"))
         })?;
         let token = &channel.access_token;
-        let info = self.whatsapp.media_info(&message.number, token, &media.id).await?;
-        let limit = inbound_limit(media.kind);
-        let download = self.whatsapp.fetch(token, &info, media.sha256.as_deref(), limit).await?;
+        let (sha256, limit) = (media.sha256.as_deref(), inbound_limit(media.kind));
+        let opened = self.whatsapp.fetch_media(&message.number, token, &media.id, sha256, limit);
+        let (info, download) = opened.await?;
         let end = Arc::new(Mutex::new(End::default()));
         let mut reader = Reader::new(download, Arc::clone(&end));
         let kept = self.media.put(id, &mut reader).await;
@@ -113,8 +137,11 @@ impl Fetching {
 
 /// The customer's name for it without what file systems and headers mind, ending as its type says.
 fn file_name(media: &Media, mime: &str) -> String {
-    let plain =
-        |c: char| !c.is_control() && !matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    let plain = |c: char| {
+        !c.is_control()
+            && !is_invisible(c)
+            && !matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+    };
     let name: String = media.file_name.iter().flat_map(|name| name.chars()).filter(|c| plain(*c)).collect();
     let name: String = name.trim_matches(['.', ' ']).chars().take(NAME_CHARS).collect();
     let ending = ending_for(mime);
@@ -130,6 +157,24 @@ fn file_name(media: &Media, mime: &str) -> String {
         Some((_, known)) if ending == "bin" || known.eq_ignore_ascii_case(ending) => name,
         Some(_) | None => format!("{name}.{ending}"),
     }
+}
+
+/// What turns the direction of what follows or does not show: with it a program's name can look like
+/// a picture's. The joiners that emoji and some scripts need stay.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// How a transfer ended, for whoever cannot see through an I/O error.
@@ -211,6 +256,12 @@ mod tests {
         assert_eq!(named(Some("../../etc/passwd"), MediaKind::Document, "application/pdf"), "etcpasswd.pdf");
         assert_eq!(named(Some("Bill.PDF"), MediaKind::Document, "application/pdf"), "Bill.PDF");
         assert_eq!(named(Some("a.exe"), MediaKind::Document, "application/x-thing"), "a.exe");
+        let turned = "in\u{202e}fdp\u{2066}.\u{200f}e\u{0}xe\u{feff}";
+        assert_eq!(named(Some(turned), MediaKind::Document, "application/pdf"), "infdp.exe.pdf");
+        assert_eq!(
+            named(Some("نامه\u{200c}ها.pdf"), MediaKind::Document, "application/pdf"),
+            "نامه\u{200c}ها.pdf"
+        );
         assert_eq!(named(None, MediaKind::Voice, "audio/ogg"), "voice-note.ogg");
         assert_eq!(named(None, MediaKind::Image, "image/jpeg"), "image.jpg");
     }

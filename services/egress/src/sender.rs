@@ -4,7 +4,11 @@ mod courtesies;
 mod files;
 mod receipts;
 
-use std::{collections::HashSet, sync::Mutex, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bus::{Entry, Failure, Lease, Log};
 use bytes::Bytes;
@@ -40,6 +44,10 @@ use crate::{
 
 /// Of an undelivered text: enough for the rep to know which one is meant.
 const EXCERPT_CHARS: usize = 60;
+/// What was decided less long ago is tried without looking for records of earlier tries.
+const FRESH: Duration = Duration::from_secs(1);
+/// Clocks of replicas differ by less, in milliseconds.
+const CLOCK_SKEW: Millis = 60_000;
 /// Before asking again whether WhatsApp takes messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A turn that is further away than this is not waited for in the lane.
@@ -57,7 +65,7 @@ pub(crate) struct Sender {
     metrics: Metrics,
     gates: Gates,
     /// None in fault runs only.
-    pacer: Option<Pacer>,
+    pacer: Option<Arc<Pacer>>,
     files: Files,
     /// Sends whose duplicates were counted.
     counted: Mutex<HashSet<SendRef>>,
@@ -79,6 +87,8 @@ struct Job<'a> {
     channel: &'a Channel,
     send: &'a Send,
     lease: &'a Lease,
+    /// Decided a moment ago: most probably nobody has tried to send it yet.
+    fresh: bool,
 }
 
 impl Sender {
@@ -88,7 +98,7 @@ impl Sender {
         grace: Duration,
         ledger_on: bool,
         metrics: Metrics,
-        pacer: Option<Pacer>,
+        pacer: Option<Arc<Pacer>>,
         files: Files,
     ) -> Self {
         let (gates, counted) = (Gates::default(), Mutex::default());
@@ -96,11 +106,13 @@ impl Sender {
     }
 
     /// Returns when all of it is settled, in the ledger and, where it was not delivered, as a
-    /// fact. Doing it again sends nothing twice.
+    /// fact. Doing it again sends nothing twice. `decided_at`: by the log's clock.
+    #[expect(clippy::too_many_arguments, reason = "what a decision says, and under which lease")]
     pub(crate) async fn deliver(
         &self,
         key: &ConversationKey,
         decision: Seq,
+        decided_at: Millis,
         state: &Conversation,
         channel: &Channel,
         send: &Send,
@@ -108,7 +120,8 @@ impl Sender {
     ) -> Result<(), Failure> {
         let to = recipient(state)
             .ok_or_else(|| Failure::never("the customer has neither a phone number nor a user id"))?;
-        let job = Job { key, decision, state, to: &to, channel, send, lease };
+        let fresh = runtime::age(decided_at) < FRESH;
+        let job = Job { key, decision, state, to: &to, channel, send, lease, fresh };
         for part in parts(send) {
             let span = tracing::info_span!(
                 "send",
@@ -127,8 +140,15 @@ impl Sender {
     async fn part(&self, job: &Job<'_>, part: &Part) -> Result<(), Failure> {
         // Of our own POST, on our own clock: the log's may differ.
         let mut posted: Option<Instant> = None;
+        // Where somebody has tried after all, our intent is refused, and then the ledger is read. Only
+        // for what goes straight to its intent, by any replica's clock: an outcome may not be written
+        // without looking.
+        let soon = runtime::now().saturating_add(CLOCK_SKEW);
+        let straight = !files::has_file(&part.body) && window_is_open(job.state.customer_wrote_at, soon);
+        let mut look = !(job.fresh && straight);
         loop {
-            let last = self.last_record(job.key, part.id).await?;
+            let last = if look { self.last_record(job.key, part.id).await? } else { None };
+            look = true;
             let settled = match ledger::next(part.id, job.decision, last.as_ref(), self.grace) {
                 Step::Try(attempt) => {
                     if let Some(doubtful) = attempt.doubtful
@@ -306,7 +326,7 @@ impl Sender {
         let hold = match why {
             Later::Paced => Some(Hold::Number(number)),
             Later::PairPaced => Some(Hold::Pair(job.key)),
-            Later::Unreachable | Later::Config | Later::Transient => None,
+            Later::Unreachable | Later::Config | Later::Operator | Later::Transient => None,
         };
         if let (Some(hold), Some(rest), Some(pacer)) = (hold, rest, &self.pacer)
             && let Err(error) = pacer.block(hold, rest).await
@@ -316,13 +336,14 @@ impl Sender {
                 "other replicas were not told to slow down"
             );
         }
-        let scope = match why {
-            Later::Unreachable => Scope::All,
-            Later::Paced | Later::Config => Scope::Number(number.clone()),
+        let (now, jitter) = (Instant::now(), fastrand::f64());
+        match why {
+            Later::Unreachable => self.gates.close(Scope::All, rest, now, jitter),
+            Later::Paced => self.gates.close(Scope::Number(number.clone()), rest, now, jitter),
+            Later::Config => self.gates.stop(number, rest.unwrap_or(ledger::CONFIG_REST), now, jitter),
             // It talks to us: only this one has to wait.
-            Later::PairPaced | Later::Transient => return self.gates.open(number),
-        };
-        self.gates.close(scope, rest, Instant::now(), fastrand::f64());
+            Later::PairPaced | Later::Operator | Later::Transient => self.gates.open(number),
+        }
     }
 
     async fn post(
@@ -347,9 +368,14 @@ impl Sender {
         let answer = self.whatsapp.send(&job.state.number, token, message).instrument(span).await;
         self.metrics.posted(started.elapsed());
         if let Err(error) = &answer {
+            let how_to_mend = match error {
+                SendError::Refused(refusal) => refusal.remedy().operator,
+                SendError::NotSent(_) | SendError::Paced { .. } | SendError::InDoubt(_) => "",
+            };
             tracing::warn!(
                 { fields::ATTEMPT } = reference.attempt,
                 { fields::ERROR } = runtime::error_chain(error),
+                how_to_mend,
                 "not accepted"
             );
         }
@@ -501,6 +527,7 @@ fn later(why: Later, rest: Option<Duration>) -> Failure {
         Later::Unreachable => "WhatsApp cannot be reached",
         Later::PairPaced | Later::Paced => "WhatsApp asks to slow down",
         Later::Config => "WhatsApp refuses the token, the account or the number",
+        Later::Operator => "WhatsApp does not let it through until an operator has acted",
         Later::Transient => "WhatsApp refuses for now",
     };
     rest.map_or_else(|| Failure::soon(reason), |rest| Failure::after(rest, reason))

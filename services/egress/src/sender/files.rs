@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    io,
+    pin::Pin,
     sync::{Mutex, PoisonError},
 };
 
@@ -12,15 +14,23 @@ use domain::{
     message::{Attachment, Buttons, File, Header, MediaKind, Outgoing, Template},
     settings::Channel,
 };
+use futures::Stream;
 use salesforce::{Attachments, Download, FetchError};
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::Semaphore,
+};
 use whatsapp::{
-    client::{Class, SendError},
+    client::{Body, Class, SendError},
     outgoing::{kind_for, max_bytes},
 };
 
-/// Files in memory at once: each may have 100 MB.
-const TRANSFERS: usize = 4;
+/// Files on their way at once: of each a piece is in memory.
+const TRANSFERS: usize = 8;
+/// Of a kept file, read at once.
+const PIECE: usize = 64 * 1024;
+/// Files whose server does not say how long they are: each is in memory as a whole, up to 100 MB.
+const BUFFERED: usize = 1;
 /// Uploads remembered for the retries of their sends.
 const REMEMBERED: usize = 1_024;
 
@@ -28,6 +38,7 @@ pub(crate) struct Files {
     media: MediaStore,
     attachments: Attachments,
     transfers: Semaphore,
+    buffered: Semaphore,
     uploads: Mutex<HashMap<SendId, (String, MediaKind)>>,
 }
 
@@ -46,7 +57,8 @@ impl From<bus::Error> for Unsent {
 
 impl Files {
     pub(crate) fn new(media: MediaStore, attachments: Attachments) -> Self {
-        Self { media, attachments, transfers: Semaphore::new(TRANSFERS), uploads: Mutex::default() }
+        let (transfers, buffered) = (Semaphore::new(TRANSFERS), Semaphore::new(BUFFERED));
+        Self { media, attachments, transfers, buffered, uploads: Mutex::default() }
     }
 
     /// The id and kind of the body's file, uploaded if it was not before. `None`: it has no file.
@@ -70,13 +82,18 @@ impl Files {
                 Opened::Download(self.attachments.open_when_ready(url, limit).await.map_err(unfetched)?)
             }
         };
-        // Closed never: it lives as long as we do.
+        // Closed never: they live as long as we do.
         let _transfer = self.transfers.acquire().await;
-        let bytes = self.bytes(opened, limit).await?;
-        let kind = kind_for(&attachment.mime, bytes.len() as u64, attachment.kind)
+        let _whole = match &opened {
+            Opened::Download(download) if download.length().is_none() => Some(self.buffered.acquire().await),
+            Opened::Download(_) | Opened::Stored(_) => None,
+        };
+        let (bytes, length) = self.bytes(opened, limit).await?;
+        let kind = kind_for(&attachment.mime, length, attachment.kind)
             .map_err(|unfit| Unsent::Unfit(unfit.to_string()))?;
+        let token = &channel.access_token;
         let uploaded = whatsapp
-            .upload(number, &channel.access_token, &attachment.name, &attachment.mime, bytes)
+            .upload_stream(number, token, &attachment.name, &attachment.mime, bytes, length)
             .await
             .map_err(unsent)?;
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,21 +103,46 @@ impl Files {
         Ok(Some(uploads.entry(send).insert_entry((uploaded.id, kind)).get().clone()))
     }
 
-    async fn bytes(&self, opened: Opened<'_>, limit: u64) -> Result<Bytes, Unsent> {
+    /// What is to be uploaded, read as it goes, and how long it is.
+    async fn bytes(&self, opened: Opened<'_>, limit: u64) -> Result<(Body, u64), Unsent> {
         match opened {
-            Opened::Stored(object) => match self.media.read(object, limit).await? {
-                Some(bytes) => Ok(bytes.into()),
-                None => Err(Unsent::Unfit("the file is not kept any more".into())),
-            },
-            Opened::Download(mut download) => {
-                let mut bytes = BytesMut::new();
-                while let Some(chunk) = download.chunk().await.map_err(unfetched)? {
-                    bytes.extend_from_slice(&chunk);
+            Opened::Stored(object) => {
+                let gone = || Unsent::Unfit("the file is not kept any more".into());
+                let length = self.media.info(object).await?.ok_or_else(gone)?.bytes;
+                if length > limit {
+                    return Err(Unsent::Unfit(format!("the file is larger than {} MB", limit / 1_048_576)));
                 }
-                Ok(bytes.freeze())
+                let kept = self.media.get(object).await?.ok_or_else(gone)?;
+                Ok((Body::wrap_stream(pieces(Box::pin(kept))), length))
             }
+            Opened::Download(mut download) => match download.length() {
+                Some(length) => Ok((Body::wrap_stream(chunks(download)), length)),
+                None => {
+                    let mut bytes = BytesMut::new();
+                    while let Some(chunk) = download.chunk().await.map_err(unfetched)? {
+                        bytes.extend_from_slice(&chunk);
+                    }
+                    let length = bytes.len() as u64;
+                    Ok((bytes.freeze().into(), length))
+                }
+            },
         }
     }
+}
+
+fn pieces(kept: Pin<Box<dyn AsyncRead + Send>>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    futures::stream::try_unfold(kept, async |mut kept| {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        let read = kept.read_buf(&mut piece).await?;
+        Ok((read > 0).then(|| (piece.freeze(), kept)))
+    })
+}
+
+/// A transfer that breaks breaks the upload, and both are tried again.
+fn chunks(download: Download) -> impl Stream<Item = Result<Bytes, FetchError>> + Send + 'static {
+    futures::stream::try_unfold(download, async |mut download| {
+        Ok(download.chunk().await?.map(|chunk| (chunk, download)))
+    })
 }
 
 /// A file that is there.
@@ -117,6 +159,10 @@ fn unfetched(error: FetchError) -> Unsent {
         | FetchError::ForeignHost
         | FetchError::Refused { .. } => Unsent::Unfit(error.to_string()),
     }
+}
+
+pub(super) fn has_file(body: &Outgoing) -> bool {
+    file_of(body).is_some()
 }
 
 fn file_of(body: &Outgoing) -> Option<&Attachment> {

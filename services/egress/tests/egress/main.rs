@@ -4,5 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it is about")]
 
 mod following;
+mod interrupted;
+mod refused;
 mod sending;
 mod world;

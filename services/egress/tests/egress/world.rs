@@ -77,6 +77,11 @@ fn keys() -> &'static KeyPair {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more numbers than [`NUMBER`].
+    pub(crate) async fn start_with(more: &[&str]) -> Self {
         runtime::init_crypto();
         let nats = devstack::Nats::start().await.unwrap();
         let valkey = devstack::Valkey::start().await.unwrap();
@@ -88,11 +93,15 @@ impl World {
         options.salesforce_config.token_limit = false;
         options.salesforce_config.ping_interval_ms = 500;
         let sim = Sim::start(options).await.unwrap();
-        let settings = serde_json::from_value(json!({
-            "channels": [{
-                "phone_number_id": NUMBER, "waba_id": "104857600000001", "display_phone_number": "+1 555 0100",
+        let numbers = || [NUMBER].into_iter().chain(more.iter().copied());
+        let channel = |number: &str| {
+            json!({
+                "phone_number_id": number, "waba_id": "104857600000001", "display_phone_number": "+1 555 0100",
                 "name": "Support", "access_token": TOKEN, "integration": "main",
-            }],
+            })
+        };
+        let settings = serde_json::from_value(json!({
+            "channels": numbers().map(channel).collect::<Vec<_>>(),
             "integrations": [{
                 "id": "main", "instance_url": "https://acme.my.salesforce.com",
                 "messaging_url": sim.addresses().salesforce,
@@ -103,15 +112,17 @@ impl World {
         }))
         .unwrap();
         let (ingress, callback_url) = statuses_into(log.clone()).await;
-        sim.whatsapp.set_number(Number {
-            phone_number_id: NUMBER.into(),
-            waba_id: "104857600000001".into(),
-            display_phone_number: "15550100200".into(),
-            token: TOKEN.into(),
-            app_secret: "secret".into(),
-            callback_url,
-            verify_token: "verify".into(),
-        });
+        for (number, index) in numbers().zip(200..) {
+            sim.whatsapp.set_number(Number {
+                phone_number_id: number.into(),
+                waba_id: "104857600000001".into(),
+                display_phone_number: format!("15550100{index}"),
+                token: TOKEN.into(),
+                app_secret: "secret".into(),
+                callback_url: callback_url.clone(),
+                verify_token: "verify".into(),
+            });
+        }
         Self { nats, valkey, sim, log, settings, ingress }
     }
 
@@ -140,8 +151,22 @@ impl World {
         self.start_egress(|_| {}, vec!["lease".into()]).await
     }
 
+    /// The same, by way of `nats` (an address in front of the broker).
+    pub(crate) async fn egress_without_lease_at(&self, nats: &str) -> Egress {
+        self.start_egress_at(nats, |_| {}, vec!["lease".into()]).await
+    }
+
     async fn start_egress(
         &self,
+        change: impl FnOnce(&mut egress::Egress),
+        unsafe_disable: Vec<String>,
+    ) -> Egress {
+        self.start_egress_at(&self.nats.url(), change, unsafe_disable).await
+    }
+
+    async fn start_egress_at(
+        &self,
+        nats: &str,
         change: impl FnOnce(&mut egress::Egress),
         unsafe_disable: Vec<String>,
     ) -> Egress {
@@ -159,7 +184,7 @@ impl World {
             pace: true,
         };
         change(&mut config);
-        let bus = bus::Config { unsafe_disable, ..bus::Config::at(&self.nats.url()) };
+        let bus = bus::Config { unsafe_disable, ..bus::Config::at(nats) };
         let store = self.store_config();
         let settings = runtime::settings::Live::fixed(self.settings.clone());
         let shutdown = CancellationToken::new();
@@ -180,15 +205,19 @@ impl World {
 
     /// A customer who has just written, so that the window is open.
     pub(crate) fn chat(&self, phone: &str) -> Chat {
+        self.chat_on(NUMBER, phone)
+    }
+
+    pub(crate) fn chat_on(&self, number: &str, phone: &str) -> Chat {
         let customer = e2e::sim::Customer::phone(phone, "Ana Ferreira");
-        self.sim.whatsapp.say(Say::text(NUMBER, &customer, "hello")).unwrap();
+        self.sim.whatsapp.say(Say::text(number, &customer, "hello")).unwrap();
         let key = ConversationKey::from_bytes(*domain::derive::uuid("test", &[phone.as_bytes()]).as_bytes());
         let contact = ContactId(domain::derive::uuid("contact", &[phone.as_bytes()]));
         let state = Conversation {
             customer: Customer { phone: Some(phone.into()), ..Customer::default() },
             contact: Some(contact),
             customer_wrote_at: runtime::now(),
-            ..Conversation::new(PhoneNumberId::new(NUMBER))
+            ..Conversation::new(PhoneNumberId::new(number))
         };
         Chat { key, state, head: 0 }
     }
@@ -281,15 +310,23 @@ impl World {
     pub(crate) async fn send(&self, chat: &mut Chat, texts: &[&str]) -> Vec<SendId> {
         let mut ids = Vec::new();
         for text in texts {
-            let answers = self.fact(chat).await;
-            let id =
-                SendId(domain::derive::uuid("test-send", &[chat.key.as_bytes(), &answers.to_be_bytes()]));
-            let send =
-                Send { id, body: Outgoing::Text((*text).to_owned()), quotes: None, origin: Origin::Rep };
-            self.answer(chat, answers, vec![Output::Send(send)]).await;
-            ids.push(id);
+            let next = self.next_send(chat).await;
+            self.send_as(chat, next, text).await;
+            ids.push(next.1);
         }
         ids
+    }
+
+    /// The fact that a send will answer, and the send's id.
+    pub(crate) async fn next_send(&self, chat: &Chat) -> (Seq, SendId) {
+        let answers = self.fact(chat).await;
+        let id = domain::derive::uuid("test-send", &[chat.key.as_bytes(), &answers.to_be_bytes()]);
+        (answers, SendId(id))
+    }
+
+    pub(crate) async fn send_as(&self, chat: &mut Chat, (answers, id): (Seq, SendId), text: &str) {
+        let send = Send { id, body: Outgoing::Text(text.to_owned()), quotes: None, origin: Origin::Rep };
+        self.answer(chat, answers, vec![Output::Send(send)]).await;
     }
 
     /// Decides to follow the chat's thread. Returns the cause that is to be told.
