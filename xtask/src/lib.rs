@@ -7,6 +7,7 @@ pub mod config_reference;
 pub mod containers;
 pub mod demo;
 pub mod faults;
+pub mod keypair;
 pub mod log;
 pub mod stack;
 pub mod test;

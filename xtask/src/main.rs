@@ -8,6 +8,7 @@ use xtask::{
     containers::Containers,
     demo::{Demo, Playground},
     faults::Faults,
+    keypair::Keys,
     log::Log,
     test,
     up::Up,
@@ -27,6 +28,8 @@ enum Command {
     Containers(Containers),
     /// Writes docs/configuration.md: every variable of every service, from the code.
     ConfigReference,
+    /// A key pair for a Salesforce integration, with the JWK that Salesforce wants.
+    Keys(Keys),
     /// The services for real credentials, without containers.
     Up(Up),
     /// Many conversations while everything is killed, paused and emptied in turn.
@@ -51,6 +54,7 @@ async fn main() -> Result<()> {
         Command::Playground(playground) => playground.run().await,
         Command::Containers(containers) => containers.run().await,
         Command::ConfigReference => config_reference::write(),
+        Command::Keys(keys) => keys.run(),
         Command::Up(up) => up.run().await,
         Command::Faults(faults) => faults.run().await,
         Command::Log(log) => log.run().await,
