@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     load::{self, Outcome},
-    payload, process,
+    payload, process, release,
     server::SUBJECT,
 };
 
@@ -106,28 +106,13 @@ pub async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Figures of a build without optimisation say nothing.
 async fn again_in_release(args: &Args) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--quiet", "--release", "--package", "ingress", "--package", "xtask"];
-    let built =
-        tokio::process::Command::new(&cargo).args(build).current_dir(devstack::workspace_root()).status();
-    if !built.await.context("run cargo")?.success() {
-        bail!("the release build failed");
-    }
-    let ours = std::env::current_exe()?;
-    let target = ours.parent().and_then(|profile| profile.parent()).context("no target directory")?;
-    let mut command = tokio::process::Command::new(target.join("release/xtask"));
-    command.args(["bench", "ingress"]);
-    command.args(["--messages", &args.messages.to_string(), "--rounds", &args.rounds.to_string()]);
-    command.args(["--steady-seconds", &args.steady_seconds.to_string()]);
-    if args.json {
-        command.arg("--json");
-    }
-    if !command.status().await.context("run the release build")?.success() {
-        bail!("the release build's bench failed");
-    }
-    Ok(())
+    let mut again = vec!["ingress".to_owned()];
+    again.extend(["--messages".to_owned(), args.messages.to_string()]);
+    again.extend(["--rounds".to_owned(), args.rounds.to_string()]);
+    again.extend(["--steady-seconds".to_owned(), args.steady_seconds.to_string()]);
+    again.extend(args.json.then(|| "--json".to_owned()));
+    release::again(&["ingress"], &again).await
 }
 
 /// A server under load, and its broker.

@@ -71,12 +71,12 @@ impl Connection {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     // Up to a minute in microseconds, to three digits: always valid.
     Histogram::new_with_max(60_000_000, 3).expect("valid bounds")
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

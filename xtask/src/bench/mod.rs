@@ -1,9 +1,12 @@
 //! `cargo xtask bench NAME`: measures a part of Baton beside what it could be at best.
 
+pub mod egress;
+mod graph;
 pub mod ingress;
 mod load;
 mod payload;
 mod process;
+mod release;
 pub mod server;
 
 use clap::Subcommand;
@@ -12,10 +15,13 @@ use clap::Subcommand;
 pub enum Command {
     /// Ingress beside a bare handler and a minimal one.
     Ingress(ingress::Args),
+    /// Egress beside a bare loop that reads JetStream and POSTs.
+    Egress(egress::Args),
 }
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ingress(args) => ingress::run(args).await,
+        Command::Egress(args) => egress::run(args).await,
     }
 }

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use clap::{Args as ClapArgs, ValueEnum};
-use futures::future::try_join_all;
+use futures::{TryStreamExt as _, future::try_join_all};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
@@ -14,6 +14,11 @@ use super::payload;
 
 /// Where the minimal handler publishes.
 pub(super) const SUBJECT: &str = "bench";
+/// The bare loop's stream and subjects, and its consumer.
+pub(super) const LOOP: &str = "bench-loop";
+pub(super) const LOOP_CONSUMER: &str = "loop";
+/// As many as egress works on at once.
+const LOOP_AT_ONCE: usize = 512;
 
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -22,6 +27,8 @@ pub struct Args {
     port: u16,
     #[arg(long, default_value = "")]
     nats_url: String,
+    #[arg(long, default_value = "")]
+    graph_url: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,10 +38,14 @@ pub(super) enum Kind {
     /// Verifies, parses, publishes each message as it stands, awaits the acks; keeps no promise
     /// beyond that.
     Minimal,
+    /// What egress is measured against: reads JetStream and POSTs, many at once. It acknowledges what
+    /// it has sent; no order, no pace, no ledger.
+    Loop,
 }
 
 pub async fn run(args: Args) -> Result<()> {
     let app = match args.kind {
+        Kind::Loop => return bare_loop(args).await,
         Kind::Bare => Router::new().route("/webhooks/whatsapp", post(|_: Bytes| async { StatusCode::OK })),
         Kind::Minimal => {
             let nats = async_nats::connect(&args.nats_url).await.context("connect to NATS")?;
@@ -112,4 +123,34 @@ async fn receive(State(minimal): State<Minimal>, headers: HeaderMap, body: Bytes
         Ok(_) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+async fn bare_loop(args: Args) -> Result<()> {
+    runtime::init_crypto();
+    let nats = async_nats::connect(&args.nats_url).await.context("connect to NATS")?;
+    let stream = async_nats::jetstream::new(nats).get_stream(LOOP).await?;
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer(LOOP_CONSUMER).await.map_err(|e| anyhow::anyhow!(e))?;
+    // Tells that it is there.
+    let _there = TcpListener::bind(("127.0.0.1", args.port)).await.context("bind")?;
+    let http = reqwest::Client::builder().build()?;
+    let url = args.graph_url.as_str();
+    let messages = consumer.messages().await?;
+    messages
+        .map_err(anyhow::Error::from)
+        .try_for_each_concurrent(LOOP_AT_ONCE, |message| {
+            let http = &http;
+            async move {
+                let number = message.subject.split('.').nth(1).unwrap_or_default();
+                let request = http
+                    .post(format!("{url}/{number}/messages"))
+                    .bearer_auth("bench-token")
+                    .header("content-type", "application/json")
+                    .body(message.payload.clone());
+                let answer = request.send().await?.error_for_status()?;
+                answer.bytes().await?;
+                message.ack().await.map_err(|e| anyhow::anyhow!(e))
+            }
+        })
+        .await
 }
