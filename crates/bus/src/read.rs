@@ -190,7 +190,9 @@ async fn drain(
         let fetch = consumer.fetch().max_messages(batch).expires(Duration::from_secs(2));
         let mut messages = fetch.messages().await?;
         while let Some(message) = messages.next().await {
-            let Some((entry, count, _)) = Entry::delivered(&message?) else { return Err("not an entry".into()) };
+            let Some((entry, count, _)) = Entry::delivered(&message?) else {
+                return Err("not an entry".into());
+            };
             if count != expected {
                 return Err("entries were lost on the way".into());
             }
