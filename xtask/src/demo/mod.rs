@@ -9,8 +9,8 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
 pub use alone::Playground;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
