@@ -64,7 +64,7 @@ fn become_program(name: &OsStr, args: impl Iterator<Item = OsString>) -> Result<
     let program = me.with_file_name(name);
     let mut command = Command::new(&program);
     command.args(args).env_remove("BATON_FORWARD");
-    for (variable, value) in secrets(env::vars_os(), |path| read(path))? {
+    for (variable, value) in secrets(env::vars_os(), read)? {
         command.env_remove(format!("{variable}_FILE")).env(variable, value);
     }
     if let Some(pairs) = env::var_os("BATON_FORWARD").filter(|pairs| !pairs.is_empty()) {
