@@ -70,7 +70,7 @@ async fn stickers_links_long_transcripts_and_typed_numbers() {
 
     let options = (1..=12).map(|n| ChoiceOption::new(&format!("Option {n}"))).collect();
     let content = RepMessage::Choices { format: ChoiceFormat::ListPicker, text: "Which?".into(), options };
-    chat.rep(Verb::Send { content, from: Speaker::Bot }).await;
+    chat.rep(Verb::Send { content, from: Speaker::Rep }).await;
     chat.gets("the numbered text", |message| message.text.contains("11. Option 11")).await;
     chat.acts(Act::Text { body: "11".into() }).await;
     let chose = |view: &RepView| {

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-/// Read by no clap argument: telemetry, docker compose, and what the sample settings name.
+/// Read by no clap argument: telemetry, and what the sample settings name.
 const OTHERS: [&str; 6] = [
     "RUST_LOG",
     "LOG_FORMAT",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "NATS_TOKEN",
+    "ADMIN_ADDR",
     "WHATSAPP_ACCESS_TOKEN",
     "SALESFORCE_JWT_PRIVATE_KEY",
 ];

@@ -104,6 +104,7 @@ impl Stack {
         let dir = tempfile::tempdir().context("make a directory")?;
         let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
         std::fs::create_dir_all(&logs).context("make the directory of logs")?;
+        let with_users = options.users.is_some();
         let (nats, valkey) = tokio::try_join!(Nats::start_for(options.users), Valkey::start())?;
         let (sim, addresses) = start_sim(&program("sim")?, &logs).await?;
         let rsa = generate_key_pair(2048).context("make an RSA key")?;
@@ -154,7 +155,13 @@ impl Stack {
         let http = runtime::http_client(runtime::HttpTimeouts::default())?;
         let mut stack = Self { services, sim, control, addresses, nats, valkey, logs, http, _dir: dir };
         stack.configure_sim(&shared).await.context("configure the simulators")?;
-        for service in &mut stack.services {
+        // Where the broker has accounts, handoff alone may create what is missing there.
+        let first = |service: &Service| with_users && service.name() == "handoff";
+        for service in stack.services.iter_mut().filter(|service| first(service)) {
+            service.start().await?;
+            service.ready(&stack.http).await?;
+        }
+        for service in stack.services.iter_mut().filter(|service| !first(service)) {
             service.start().await?;
         }
         stack.ready().await?;
