@@ -22,6 +22,11 @@ pub fn marked(text: &str, customer: &str, n: usize) -> String {
     format!("{text} [{customer}.{n}]")
 }
 
+/// The header's summary quotes the customer: what it holds is seen in the transcript.
+fn is_summary(line: &str) -> bool {
+    line.starts_with("Summary: ")
+}
+
 /// The markers in a text, in order.
 pub fn markers(text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -198,7 +203,9 @@ pub fn check(entries: &[Entry], lost: u64) -> Report {
                     continue;
                 };
                 match role.as_str() {
-                    "EndUser" => known.seen.extend(markers(text)),
+                    "EndUser" => {
+                        known.seen.extend(text.lines().filter(|line| !is_summary(line)).flat_map(markers))
+                    }
                     "Agent" => known.replies.push(text.to_owned()),
                     _ => {}
                 }
