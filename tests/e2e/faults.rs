@@ -34,20 +34,27 @@ async fn answers_of_whatsapp_that_are_lost_double_nothing() {
 
 #[tokio::test]
 async fn control_without_append_once_the_checker_fails() {
-    let scenario = Scenario { duplicates: 5, disable: vec!["append-once"], ..control() };
-    assert!(!run(scenario).await.report.violations.is_empty());
+    noticed(Scenario { duplicates: 5, disable: vec!["append-once"], ..control() }).await;
 }
 
 #[tokio::test]
 async fn control_without_the_decision_chain_the_checker_fails() {
-    let scenario = Scenario { disable: vec!["lease", "decision-chain"], ..control() };
-    assert!(!run(scenario).await.report.violations.is_empty());
+    noticed(Scenario { disable: vec!["lease", "decision-chain"], ..control() }).await;
 }
 
 #[tokio::test]
 async fn control_without_the_send_ledger_the_checker_fails() {
-    let scenario = Scenario { lost_answers: 0.3, disable: vec!["send-ledger"], ..control() };
-    assert!(!run(scenario).await.report.violations.is_empty());
+    noticed(Scenario { lost_answers: 0.3, disable: vec!["send-ledger"], ..control() }).await;
+}
+
+/// Two owners must meet at one conversation for the harm to be done: not in every run.
+async fn noticed(scenario: Scenario) {
+    for seed in 1..=4 {
+        if !run(Scenario { seed, ..scenario.clone() }).await.report.violations.is_empty() {
+            return;
+        }
+    }
+    panic!("the checker noticed nothing in four runs");
 }
 
 /// What is broken on purpose may also hang: customers give up soon.
