@@ -7,9 +7,11 @@ use async_nats::jetstream::{
     message::StreamMessage,
     stream::{LastRawMessageError, LastRawMessageErrorKind, Stream},
 };
+use bytes::Bytes;
 use domain::{ConversationKey, Partition, Seq};
 use futures::{Stream as FuturesStream, StreamExt as _};
 use proto::subjects::{self, Kind};
+use tokio::time::Instant;
 
 use crate::{Entry, Error, Log};
 
@@ -148,6 +150,27 @@ impl Log {
                 .map_err(|e| Error::Broker { doing: "read entries", source: e.into() })
         });
         opened.await.unwrap_or_else(|| Err(Error::Broker { doing, source: "the connection broke".into() }))
+    }
+
+    /// The newest entry on a subject, wildcards allowed: the stored one, else the next that comes by
+    /// `deadline`.
+    pub async fn found_or_heard(&self, subject: &str, deadline: Instant) -> Result<Option<Bytes>, Error> {
+        // Subscribed before looking, so that none falls in between.
+        let mut news = self.subscribe(subject).await?;
+        if let Some(entry) = self.last(subject).await? {
+            return Ok(Some(entry.payload));
+        }
+        let heard = async {
+            match news.next().await {
+                Some(message) => message.payload,
+                // Deaf: the look at the deadline finds what was stored meanwhile.
+                None => std::future::pending().await,
+            }
+        };
+        match tokio::time::timeout_at(deadline, heard).await {
+            Ok(payload) => Ok(Some(payload)),
+            Err(_) => Ok(self.last(subject).await?.map(|entry| entry.payload)),
+        }
     }
 
     /// What is published on a subject from now on, stored or not yet. For waiting: look the stored

@@ -5,6 +5,7 @@
 
 mod binaries;
 mod process;
+pub mod python;
 
 use std::{net::TcpListener, path::PathBuf, time::Duration};
 
@@ -42,16 +43,17 @@ impl Nats {
 
     /// With accounts; none: without authentication.
     pub async fn start_for(users: Option<Users>) -> Result<Self> {
-        let (port, dir) = (free_port()?, tempfile::tempdir()?);
-        let mut nats = Self { process: None, port, dir, sync_always: false, users };
-        nats.restart().await?;
-        Ok(nats)
+        Self::start_as(false, users).await
     }
 
     /// `sync_always`: fsync before every ack, as production does.
     pub async fn start_with(sync_always: bool) -> Result<Self> {
-        let mut nats =
-            Self { process: None, port: free_port()?, dir: tempfile::tempdir()?, sync_always, users: None };
+        Self::start_as(sync_always, None).await
+    }
+
+    async fn start_as(sync_always: bool, users: Option<Users>) -> Result<Self> {
+        let (port, dir) = (free_port()?, tempfile::tempdir()?);
+        let mut nats = Self { process: None, port, dir, sync_always, users };
         nats.restart().await?;
         Ok(nats)
     }

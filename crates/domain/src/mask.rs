@@ -13,6 +13,14 @@ pub struct Masked {
     pub national_ids: u32,
 }
 
+impl Masked {
+    /// What was hidden, by kind, for metrics.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u32)> + use<> {
+        let all = [("card", self.cards), ("email", self.emails), ("national-id", self.national_ids)];
+        all.into_iter().filter(|(_, count)| *count > 0)
+    }
+}
+
 impl std::fmt::Debug for Masked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { text: _, cards, emails, national_ids } = self;

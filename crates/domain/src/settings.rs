@@ -263,6 +263,11 @@ impl Settings {
         self.autopilot && self.channel(number).is_some_and(|channel| channel.assistant)
     }
 
+    /// Where a number's handoffs go; none: nowhere.
+    pub fn integration_of(&self, number: &PhoneNumberId) -> Option<&Integration> {
+        self.integration(self.channel(number)?.integration.as_ref()?)
+    }
+
     pub fn integration(&self, id: &IntegrationId) -> Option<&Integration> {
         self.integrations.iter().find(|integration| integration.id == *id)
     }

@@ -7,7 +7,7 @@
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use domain::{
@@ -110,6 +110,39 @@ impl Live {
             Ok(()) => Arc::clone(&self.0.borrow_and_update()),
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// What is made of the settings, and made anew when they changed.
+#[derive(Debug)]
+pub struct Derived<T>(Mutex<Option<Made<T>>>);
+
+#[derive(Debug)]
+struct Made<T> {
+    of: Arc<Settings>,
+    what: Arc<T>,
+}
+
+impl<T> Default for Derived<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Derived<T> {
+    pub fn new(of: Arc<Settings>, what: T) -> Self {
+        Self(Mutex::new(Some(Made { of, what: Arc::new(what) })))
+    }
+
+    /// `make` gets what was made before. Others wait for it: it should not take long.
+    pub fn of(&self, settings: &Arc<Settings>, make: impl FnOnce(Option<&T>) -> T) -> Arc<T> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = made.as_ref().filter(|made| Arc::ptr_eq(&made.of, settings)) {
+            return Arc::clone(&made.what);
+        }
+        let what = Arc::new(make(made.as_ref().map(|made| made.what.as_ref())));
+        *made = Some(Made { of: Arc::clone(settings), what: Arc::clone(&what) });
+        what
     }
 }
 
@@ -278,6 +311,15 @@ mod tests {
         let mut value = sample();
         value["chanels"] = json!([]);
         assert_eq!(found(&value, &FILES), ["settings"]);
+    }
+
+    #[test]
+    fn what_is_made_of_settings_is_made_once_for_each() {
+        let settings = || Arc::new(load_value(&sample(), &FILES).unwrap());
+        let (one, two, derived) = (settings(), settings(), Derived::default());
+        assert_eq!(*derived.of(&one, |before| before.map_or(1, |before| before + 1)), 1);
+        assert_eq!(*derived.of(&one, |_| unreachable!()), 1);
+        assert_eq!(*derived.of(&two, |before| before.map_or(1, |before| before + 1)), 2);
     }
 
     #[test]

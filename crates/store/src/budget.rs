@@ -4,7 +4,7 @@ use std::{fmt, sync::LazyLock, time::Duration};
 
 use redis::Script;
 
-use crate::{Doing as _, Error, Store, millis};
+use crate::{Doing as _, Error, Store, millis, timed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
@@ -56,11 +56,6 @@ impl Budget {
 
 /// ARGV: clock, capacity, milliseconds of the window, how many. Keeps when the newest were granted.
 const WINDOW: &str = r"
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 local capacity, per, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local in_the_way = redis.call('LINDEX', KEYS[1], capacity - wanted)
 if in_the_way then
@@ -78,11 +73,6 @@ return 0
 /// granted.
 const TAKE: &str = r"
 local capacity, refill, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 local known = redis.call('HMGET', KEYS[1], 'level', 'at')
 local level = tonumber(known[1]) or capacity
 local at = tonumber(known[2]) or now
@@ -95,8 +85,8 @@ redis.call('PEXPIRE', KEYS[1], math.ceil(capacity * 1000 / refill) + 1000)
 return wait
 ";
 
-static SPEND: LazyLock<Script> = LazyLock::new(|| Script::new(WINDOW));
-static REFILL: LazyLock<Script> = LazyLock::new(|| Script::new(TAKE));
+static SPEND: LazyLock<Script> = LazyLock::new(|| timed(WINDOW));
+static REFILL: LazyLock<Script> = LazyLock::new(|| timed(TAKE));
 
 impl Store {
     /// Spends `cost` (at most the capacity) of `budget`, which every `key` has for itself: a

@@ -97,6 +97,19 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// A script that begins by setting `now`, in milliseconds: the first argument ([`Store::clock_arg`]),
+/// where that is empty the server's clock.
+pub(crate) fn timed(body: &str) -> redis::Script {
+    const NOW: &str = r"
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+";
+    redis::Script::new(&[NOW, body].concat())
+}
+
 impl Store {
     /// Connects when first used, and again whenever the connection is lost: a service starts and
     /// works without the cache. Fails on a malformed address or master key only.

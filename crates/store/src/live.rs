@@ -6,7 +6,7 @@ use std::{fmt, sync::LazyLock, time::Duration};
 use domain::ThreadId;
 use redis::{AsyncCommands as _, Script};
 
-use crate::{Doing as _, Error, Store, millis};
+use crate::{Doing as _, Error, Store, millis, timed};
 
 /// A session that nobody said the end of is not counted for longer: Salesforce ends inactive ones
 /// after about a day (`miaw-api.md` §10).
@@ -14,11 +14,6 @@ const COUNTED: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// ARGV: clock, milliseconds that one is counted, limit, member. 1: it is counted, or was.
 const ENTER: &str = r"
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
 if not redis.call('ZSCORE', KEYS[1], ARGV[4]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
   return 0
@@ -28,7 +23,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 ";
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(ENTER));
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| timed(ENTER));
 
 impl Store {
     /// Counts a session in this conversation, unless `org` has `limit` others already: then false.

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use domain::{
-    ContactId, IntegrationId, Millis, PhoneNumberId,
-    settings::{Integration, Settings},
-};
+use domain::{ContactId, IntegrationId, Millis, PhoneNumberId, settings::Integration};
 use salesforce::{AccessToken, AttachmentLimits, Client, ConfigError, Error};
 use store::{Store, StoredToken, Taken};
 
-use runtime::{now, settings::Live};
+use runtime::{
+    now,
+    settings::{Derived, Live},
+};
 
 /// Renewed so long before the end, or a tenth of the token's life (`miaw-api.md` §2.5).
 const MARGIN: Duration = Duration::from_secs(60);
@@ -56,18 +56,14 @@ type Flight = tokio::sync::Mutex<Option<Arc<Held>>>;
 pub struct Tokens {
     settings: Live,
     options: salesforce::Options,
-    orgs: Mutex<Orgs>,
+    orgs: Derived<Orgs>,
     store: Store,
     /// One for every person who is being served or was while their token is good: a lost cache must
     /// not cost a token a call.
     flights: Mutex<HashMap<(IntegrationId, ContactId), Arc<Flight>>>,
 }
 
-/// The clients that one version of the settings asks for.
-struct Orgs {
-    settings: Arc<Settings>,
-    by_id: HashMap<IntegrationId, Arc<Org>>,
-}
+type Orgs = HashMap<IntegrationId, Arc<Org>>;
 
 /// A person's token at an org, as one follower uses it.
 #[derive(Clone)]
@@ -91,9 +87,9 @@ impl Tokens {
         options: salesforce::Options,
     ) -> Result<Self, ConfigError> {
         let now = settings.now();
-        let by_id: Result<_, ConfigError> =
+        let orgs: Result<_, ConfigError> =
             now.integrations.iter().map(|integration| Org::new(integration, options)).collect();
-        let orgs = Mutex::new(Orgs { by_id: by_id?, settings: now });
+        let orgs = Derived::new(Arc::clone(&now), orgs?);
         Ok(Self { settings, options, orgs, store, flights: Mutex::default() })
     }
 
@@ -117,22 +113,20 @@ impl Tokens {
     /// Where the number's channel hands over, as the settings are now.
     fn org(&self, number: &PhoneNumberId) -> Option<Arc<Org>> {
         let settings = self.settings.now();
-        let id = settings.channel(number)?.integration.as_ref()?;
-        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&orgs.settings, &settings) {
+        let id = &settings.integration_of(number)?.id;
+        let orgs = self.orgs.of(&settings, |before| {
             let built = settings.integrations.iter().filter_map(|integration| {
                 let error = match Org::new(integration, self.options) {
                     Ok(built) => return Some(built),
                     Err(error) => runtime::error_chain(&error),
                 };
                 tracing::error!(integration = integration.id.as_str(), error, "kept as it was");
-                let before = orgs.by_id.get(&integration.id)?;
+                let before = before?.get(&integration.id)?;
                 Some((integration.id.clone(), Arc::clone(before)))
             });
-            let by_id = built.collect();
-            *orgs = Orgs { settings: Arc::clone(&settings), by_id };
-        }
-        orgs.by_id.get(id).map(Arc::clone)
+            built.collect()
+        });
+        orgs.get(id).map(Arc::clone)
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bus::{Log, MediaStore};
 use domain::{ConversationKey, settings::Transcriber};
-use futures::StreamExt as _;
 use proto::{
     subjects::{self, Kind},
     v1::media_fetched,
@@ -13,7 +12,7 @@ use proto::{
 use reqwest::multipart::{Form, Part};
 use runtime::{HttpTimeouts, http_client};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     history::{History, Who, clip},
@@ -108,16 +107,9 @@ impl Ears {
     /// Where the bytes are: object, type and name.
     async fn file(&self, key: &ConversationKey, id: &str) -> Result<(String, String, String), &'static str> {
         let subject = subjects::fact(key, Kind::Media, id);
-        let unreadable = |_| "the log cannot be read";
-        // Subscribed before looking: it is either found or heard.
-        let mut news = self.log.subscribe(&subject).await.map_err(unreadable)?;
-        let payload = match self.log.last(&subject).await.map_err(unreadable)? {
-            Some(entry) => entry.payload,
-            None => {
-                let told = tokio::time::timeout(FILE_PATIENCE, news.next()).await;
-                told.ok().flatten().ok_or("its file did not arrive in time")?.payload
-            }
-        };
+        let found = self.log.found_or_heard(&subject, Instant::now() + FILE_PATIENCE).await;
+        let payload =
+            found.map_err(|_| "the log cannot be read")?.ok_or("its file did not arrive in time")?;
         let fetched = proto::decode(payload).ok().and_then(proto::v1::entry::Body::into_media_fetched);
         match fetched.and_then(|fetched| fetched.result).ok_or("not what became of a file")? {
             media_fetched::Result::Stored(stored) => Ok((stored.object, stored.mime, stored.file_name)),

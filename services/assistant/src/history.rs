@@ -6,7 +6,7 @@ use bus::{Failure, Log};
 use domain::{
     ConversationKey, Seq,
     mask::mask,
-    message::{Content, InboundMessage, Media, MediaKind, Speaker},
+    message::{InboundMessage, Media, MediaKind, Speaker},
     session::{Conversation, Origin},
     settings::Masking,
 };
@@ -166,31 +166,11 @@ fn turns_of(id: &str, body: Body, present: bool) -> Result<Vec<Turn>, Malformed>
 
 fn inbound(id: &str, message: &InboundMessage, present: bool) -> Option<Turn> {
     let (speaker, content) = message.content.spoken();
-    let voice = match content {
-        Content::Media(Media { kind: MediaKind::Voice | MediaKind::Audio, .. }) => {
-            Some(Voice { id: id.to_owned() })
-        }
-        Content::Identity(_)
-        | Content::ControlTaken
-        | Content::ControlPassed { .. }
-        | Content::MarketingConsent { .. }
-        | Content::Notice { .. }
-        | Content::Echo(_)
-        | Content::Standby(_)
-        | Content::OtherResponder(_) => return None,
-        Content::Text(_)
-        | Content::Media(_)
-        | Content::Location(_)
-        | Content::Contacts(_)
-        | Content::Choice(_)
-        | Content::Form(_)
-        | Content::Order(_)
-        | Content::Reaction { .. }
-        | Content::Edited { .. }
-        | Content::Revoked { .. }
-        | Content::Unsupported { .. }
-        | Content::Other { .. } => None,
-    };
+    if !content.is_said() && content.marked().is_none() {
+        return None;
+    }
+    let is_voice = |media: &Media| matches!(media.kind, MediaKind::Voice | MediaKind::Audio);
+    let voice = content.media().filter(|media| is_voice(media)).map(|_| Voice { id: id.to_owned() });
     let who = match speaker {
         Speaker::Customer => Who::Customer,
         Speaker::Colleague | Speaker::OtherResponder => Who::Person,

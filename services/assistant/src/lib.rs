@@ -13,8 +13,6 @@ pub mod rules;
 mod triggers;
 mod worker;
 
-use std::sync::{Arc, Mutex};
-
 use anyhow::Context as _;
 use bus::ReaderOptions;
 pub use config::Config;
@@ -22,8 +20,7 @@ use ears::Ears;
 use metrics::Metrics;
 use model::Brain;
 use proto::subjects::Kind;
-use rules::Rules;
-use runtime::settings::Live;
+use runtime::settings::{Derived, Live};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -42,14 +39,12 @@ pub async fn run(
     let health = runtime::health::Health::new();
     let reads = health.condition("log");
     let (ready, mut is_ready) = watch::channel(false);
-    let now = settings.now();
-    let rules = Mutex::new((Arc::clone(&now), Arc::new(Rules::new(&now.faq))));
     let metrics = Metrics::new();
     let brain = Brain::new(metrics.clone()).context("set up the client for models")?;
     let ears = Ears::new(log.clone()).context("set up the client for voice messages")?;
-    let worker = Worker { log: log.clone(), settings, rules, brain, ears, metrics };
+    tracing::info!(faq = settings.now().faq.len(), "answering");
+    let worker = Worker { log: log.clone(), settings, rules: Derived::default(), brain, ears, metrics };
     let reader = log.reader("assistant", &[Kind::Decision], ReaderOptions::default()).notify_ready(ready);
-    tracing::info!(faq = now.faq.len(), "answering");
     let watch_ready = async {
         // The sender goes when the reader ends: nothing to be ready for then.
         while is_ready.changed().await.is_ok() {

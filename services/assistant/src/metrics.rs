@@ -53,12 +53,8 @@ impl Metrics {
     }
 
     pub(crate) fn masked(&self, masked: &Masked) {
-        for (kind, count) in
-            [("card", masked.cards), ("email", masked.emails), ("national-id", masked.national_ids)]
-        {
-            if count > 0 {
-                self.masked.add(count.into(), &[KeyValue::new("kind", kind)]);
-            }
+        for (kind, count) in masked.counts() {
+            self.masked.add(count.into(), &[KeyValue::new("kind", kind)]);
         }
     }
 }

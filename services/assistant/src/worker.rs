@@ -1,15 +1,12 @@
 //! A question in, an answer into the log.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bus::{Entry, Failure, Handler, Lease, Log};
 use domain::{
     Cause, ConversationKey, Seq,
     session::{Answer, Ask, Conversation, Output},
-    settings::{Responder, Settings},
+    settings::Responder,
 };
 use futures::StreamExt as _;
 use proto::{
@@ -17,7 +14,10 @@ use proto::{
     subjects::{self, Kind},
     v1::{self, entry::Body},
 };
-use runtime::{fields, settings::Live};
+use runtime::{
+    fields,
+    settings::{Derived, Live},
+};
 use tracing::Instrument as _;
 
 use crate::{
@@ -34,7 +34,7 @@ const APPEND_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Worker {
     pub(crate) log: Log,
     pub(crate) settings: Live,
-    pub(crate) rules: Mutex<(Arc<Settings>, Arc<Rules>)>,
+    pub(crate) rules: Derived<Rules>,
     pub(crate) brain: Brain,
     pub(crate) ears: Ears,
     pub(crate) metrics: Metrics,
@@ -89,7 +89,7 @@ impl Worker {
     async fn answer(&self, asked: &Asked<'_>) -> Result<(), Failure> {
         let started = Instant::now();
         let settings = self.settings.now();
-        let rules = self.rules(&settings);
+        let rules = self.rules.of(&settings, |_| Rules::new(&settings.faq));
         let channel = settings.channel(&asked.state.number);
         let nothing_said = Responder::default();
         let responder = channel.map_or(&nothing_said, |channel| &channel.responder);
@@ -156,14 +156,5 @@ impl Worker {
         head.seq > asked.seq
             && StoredDecision::decode(head.payload)
                 .is_ok_and(|stored| stored.decision.state.epoch > asked.ask.epoch)
-    }
-
-    /// Made anew when the settings changed.
-    fn rules(&self, settings: &Arc<Settings>) -> Arc<Rules> {
-        let mut kept = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&kept.0, settings) {
-            *kept = (Arc::clone(settings), Arc::new(Rules::new(&settings.faq)));
-        }
-        Arc::clone(&kept.1)
     }
 }

@@ -4,12 +4,9 @@
 //! test says so and passes, except where `CI` is set: there it must run.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Output as Ended, Stdio},
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
+use devstack::python;
 use domain::{
     ConversationKey, PhoneNumberId, Seq,
     message::Outgoing,
@@ -26,40 +23,6 @@ use tokio::{
 };
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples");
-
-async fn python(arguments: &[&str]) -> Ended {
-    let mut command = Command::new("python3");
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let ended = tokio::time::timeout(Duration::from_secs(300), command.output()).await;
-    ended.expect("python3 ends within five minutes").expect("python3 is installed")
-}
-
-/// Where the packages are; none if there is no index to get them from.
-async fn packages() -> Option<PathBuf> {
-    let file = format!("{EXAMPLES}/requirements.txt");
-    let requirements = std::fs::read_to_string(&file).unwrap();
-    let versions: String = requirements.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
-    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join(versions);
-    if packages.exists() {
-        return Some(packages);
-    }
-    // Complete or not there at all.
-    let unfinished = packages.with_extension(format!("{}.part", std::process::id()));
-    let to = unfinished.to_str().unwrap();
-    let install =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", to, "-r", &file];
-    let output = python(&install).await;
-    if output.status.success() {
-        // Another run may have been quicker.
-        let _moved = std::fs::rename(&unfinished, &packages);
-        return Some(packages);
-    }
-    let why = String::from_utf8_lossy(&output.stderr);
-    let no_index = ["No matching distribution found", "new connection", "name resolution", "Max retries"];
-    assert!(no_index.iter().any(|sign| why.contains(sign)), "pip failed: {why}");
-    assert!(std::env::var_os("CI").is_none(), "pip has no index, and this test must run in CI: {why}");
-    None
-}
 
 async fn asks(log: &bus::Log, key: &ConversationKey, answers: Seq, ask: Ask) {
     let state = Conversation::new(PhoneNumberId::new("1"));
@@ -89,7 +52,9 @@ async fn answers(log: &bus::Log, key: &ConversationKey, count: usize) -> Vec<Ans
 
 #[tokio::test]
 async fn an_assistant_in_python_answers_over_nats() {
-    let Some(packages) = packages().await else {
+    let requirements = format!("{EXAMPLES}/requirements.txt");
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let Some(packages) = python::packages(Path::new(&requirements), home).await.unwrap() else {
         println!("SKIPPED: pip has no index to install the example's packages from");
         return;
     };
@@ -100,13 +65,9 @@ async fn an_assistant_in_python_answers_over_nats() {
     asks(&log, &key, 11, ask("what are your hours?", 0, false)).await;
 
     let script = format!("{EXAMPLES}/assistant.py");
-    let mut child = Command::new("python3")
+    let mut child = python::command(Some(&packages))
         .args([script.as_str(), "--nats", &nats.url()])
-        .env("PYTHONPATH", &packages)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

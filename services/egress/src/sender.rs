@@ -18,7 +18,6 @@ use domain::{
     session::{Conversation, Origin, ParkedMessage, Send, window_is_open},
     settings::Channel,
 };
-use futures::StreamExt as _;
 use proto::{
     StoredDecision,
     subjects::{self, Kind, SendPhase, SendRef},
@@ -392,30 +391,15 @@ impl Sender {
     ) -> Result<Option<Settled>, Failure> {
         let reference = SendRef { send: attempt.send, attempt: attempt.number };
         let subject = subjects::statuses_of(job.key, reference);
-        // Subscribed before looking: a status is either found or heard.
-        let mut statuses = self.log.subscribe(&subject).await?;
         let left =
             u64::try_from(until.saturating_sub(runtime::now())).map_or(Duration::ZERO, Duration::from_millis);
         let by_the_log = Instant::now() + left.min(self.grace);
         let deadline = posted.map_or(by_the_log, |posted| by_the_log.max(posted + self.grace));
         tracing::info!({ fields::ATTEMPT } = attempt.number, "in doubt: waiting for a status");
-        let mut found = self.log.last(&subject).await?.map(|entry| entry.payload);
-        if found.is_none() {
-            let heard = async {
-                match statuses.next().await {
-                    Some(status) => status.payload,
-                    // Deaf: the look at the deadline finds what was stored meanwhile.
-                    None => std::future::pending().await,
-                }
-            };
-            found = tokio::select! {
-                status = heard => Some(status),
-                () = tokio::time::sleep_until(deadline) => {
-                    self.log.last(&subject).await?.map(|entry| entry.payload)
-                }
-                () = job.lease.cancelled() => return Err(Failure::soon("the lease was lost while waiting for a status")),
-            };
-        }
+        let found = tokio::select! {
+            found = self.log.found_or_heard(&subject, deadline) => found?,
+            () = job.lease.cancelled() => return Err(Failure::soon("the lease was lost while waiting for a status")),
+        };
         let outcome = match found {
             Some(status) => Outcome::Accepted { wamid: wamid(status), answered: false },
             None => Outcome::InDoubt,

@@ -124,15 +124,14 @@ impl Calls {
             }
         }
     }
-}
 
-impl Calls {
     /// The thread is over, or (`live`) it is this conversation's from now on: the org's live sessions
     /// are counted.
     pub(crate) async fn counted(&self, state: &Conversation, thread: ThreadId, live: bool) {
         let settings = self.settings.now();
-        let channel = settings.channel(&state.number);
-        let Some(org) = channel.and_then(|channel| channel.integration.as_ref()) else { return };
+        let Some(org) = settings.integration_of(&state.number).map(|integration| &integration.id) else {
+            return;
+        };
         let counted = if live {
             self.store.enter_live(org.as_str(), thread, u32::MAX).await.map(|_| ())
         } else {
@@ -269,12 +268,7 @@ impl Doing<'_> {
     /// Salesforce says when it is too much.
     async fn admitted(&self, opening: &Opening<'_>, again: bool) -> Result<(), NotOpen> {
         let settings = self.calls.settings.now();
-        let channel = settings.channel(&self.state.number);
-        let Some(integration) =
-            channel.and_then(|channel| settings.integration(channel.integration.as_ref()?))
-        else {
-            return Ok(());
-        };
+        let Some(integration) = settings.integration_of(&self.state.number) else { return Ok(()) };
         let (store, org) = (&self.calls.store, integration.id.as_str());
         match store.enter_live(org, opening.thread, integration.max_live_sessions).await {
             Ok(true) => {}
@@ -303,7 +297,7 @@ impl Doing<'_> {
     async fn fresh(&self, opening: &Opening<'_>) -> NewSession {
         let settings = self.calls.settings.now();
         let channel = settings.channel(&self.state.number);
-        let integration = channel.and_then(|channel| settings.integration(channel.integration.as_ref()?));
+        let integration = settings.integration_of(&self.state.number);
         let usual = || channel.map_or_else(|| "en_US".to_owned(), |channel| channel.policy.language.clone());
         let language = opening.brief.language.clone().unwrap_or_else(usual);
         // A hint: without the directory the rep does not see the address.

@@ -8,7 +8,6 @@ use domain::{
     ConversationKey, Wamid, derive,
     message::{Content, split_text},
 };
-use futures::StreamExt as _;
 use proto::{
     subjects::{self, Kind},
     v1::media_fetched,
@@ -112,17 +111,7 @@ pub(crate) async fn fetched(
     id: &str,
 ) -> Result<Fetched, Failure> {
     let subject = subjects::fact(key, Kind::Media, id);
-    // Subscribed before looking: it is either found or heard.
-    let mut news = log.subscribe(&subject).await?;
-    let mut found = log.last(&subject).await?.map(|entry| entry.payload);
-    if found.is_none() {
-        let deadline = Instant::now() + FILE_PATIENCE;
-        found = tokio::select! {
-            Some(message) = news.next() => Some(message.payload),
-            () = tokio::time::sleep_until(deadline) => log.last(&subject).await?.map(|entry| entry.payload),
-        };
-    }
-    let Some(payload) = found else {
+    let Some(payload) = log.found_or_heard(&subject, Instant::now() + FILE_PATIENCE).await? else {
         if runtime::age(turn.at) < FILE_DEADLINE {
             return Err(Failure::soon("the customer's file is not there yet"));
         }

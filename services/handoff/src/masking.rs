@@ -24,12 +24,8 @@ impl Masker {
             return;
         };
         let masked = mask(&turn.text, &masking);
-        for (kind, count) in
-            [("card", masked.cards), ("email", masked.emails), ("national-id", masked.national_ids)]
-        {
-            if count > 0 {
-                self.masked.add(count.into(), &[KeyValue::new("kind", kind)]);
-            }
+        for (kind, count) in masked.counts() {
+            self.masked.add(count.into(), &[KeyValue::new("kind", kind)]);
         }
         turn.text = masked.text;
     }

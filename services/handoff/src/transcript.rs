@@ -84,26 +84,11 @@ pub(crate) fn inbound(id: &str, message: &InboundMessage) -> Option<Turn> {
         Speaker::Colleague => "Colleague (WhatsApp app)",
         Speaker::OtherResponder => "Other assistant",
     };
-    let about = match content {
-        Content::Reaction { to, .. } => Some(to.clone()),
-        Content::Edited { message, .. } | Content::Revoked { message } => Some(message.clone()),
-        Content::ControlPassed { .. } => None,
-        Content::Identity(_)
-        | Content::ControlTaken
-        | Content::MarketingConsent { .. }
-        | Content::Notice { .. }
-        | Content::Echo(_)
-        | Content::Standby(_)
-        | Content::OtherResponder(_) => return None,
-        Content::Text(_)
-        | Content::Media(_)
-        | Content::Location(_)
-        | Content::Contacts(_)
-        | Content::Choice(_)
-        | Content::Form(_)
-        | Content::Order(_)
-        | Content::Unsupported { .. }
-        | Content::Other { .. } => message.context.quotes.clone(),
+    let about = match content.marked() {
+        Some(marked) => Some(marked.clone()),
+        None if content.is_said() => message.context.quotes.clone(),
+        None if matches!(content, Content::ControlPassed { .. }) => None,
+        None => return None,
     };
     let mut text = content.as_text();
     match message.context.forwarded {

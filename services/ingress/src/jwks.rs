@@ -1,7 +1,7 @@
 //! The public keys that Salesforce checks our identity tokens with (`miaw-api.md` §2.2): those of one
 //! integration, or of all. An org's keyset may fetch them here, so that a new key needs no paste.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -10,8 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use domain::settings::Settings;
-use runtime::settings::Live;
+use runtime::settings::{Derived, Live};
 use salesforce::keys::{KeyRing, jwks};
 use serde_json::Value;
 
@@ -22,47 +21,41 @@ const CACHED: &str = "public, max-age=300";
 
 pub(crate) struct Published {
     settings: Option<Live>,
-    /// Of the settings that it was made of: certificates are signed once.
-    made: Mutex<Option<(Arc<Settings>, Made)>>,
+    /// Certificates are signed once.
+    made: Derived<Keys>,
 }
 
 /// Each integration's id and keys.
-type Made = Arc<Vec<(String, Vec<Value>)>>;
+type Keys = Vec<(String, Vec<Value>)>;
 
 impl Published {
     pub(crate) fn router(settings: Option<Live>) -> Router {
-        let published = Self { settings, made: Mutex::default() };
+        let published = Self { settings, made: Derived::default() };
         Router::new()
             .route("/.well-known/jwks.json", get(all))
             .route("/integrations/{integration}/jwks.json", get(one))
             .with_state(Arc::new(published))
     }
 
-    fn keys(&self) -> Made {
+    fn keys(&self) -> Arc<Keys> {
         let Some(settings) = self.settings.as_ref().map(Live::now) else { return Arc::default() };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, keys)) = made.as_ref()
-            && Arc::ptr_eq(of, &settings)
-        {
-            return Arc::clone(keys);
-        }
-        let published = settings.integrations.iter().filter_map(|integration| {
-            let ring = KeyRing::from_settings(integration);
-            match ring.and_then(|ring| ring.jwks(&integration.issuer, runtime::now())) {
-                Ok(mut set) => {
-                    let keys = set["keys"].as_array_mut().map(std::mem::take).unwrap_or_default();
-                    Some((integration.id.as_str().to_owned(), keys))
+        self.made.of(&settings, |_| {
+            let published = settings.integrations.iter().filter_map(|integration| {
+                let ring = KeyRing::from_settings(integration);
+                match ring.and_then(|ring| ring.jwks(&integration.issuer, runtime::now())) {
+                    Ok(mut set) => {
+                        let keys = set["keys"].as_array_mut().map(std::mem::take).unwrap_or_default();
+                        Some((integration.id.as_str().to_owned(), keys))
+                    }
+                    Err(error) => {
+                        let error = runtime::error_chain(&error);
+                        tracing::error!(integration = integration.id.as_str(), error, "keys not published");
+                        None
+                    }
                 }
-                Err(error) => {
-                    let error = runtime::error_chain(&error);
-                    tracing::error!(integration = integration.id.as_str(), error, "keys not published");
-                    None
-                }
-            }
-        });
-        let keys: Made = Arc::new(published.collect());
-        *made = Some((settings, Arc::clone(&keys)));
-        keys
+            });
+            published.collect()
+        })
     }
 }
 

@@ -2,10 +2,7 @@
 //! that reads JetStream and POSTs, in turns in one run. Each has a NATS server of its own (JetStream
 //! on file storage); what they POST to judges whether the pace is kept.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use async_nats::jetstream;
@@ -22,6 +19,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
+    figures::{count, mib, middle, progress, ratio},
     graph::{self, Graph, Verdict},
     process, release,
     server::{LOOP, LOOP_CONSUMER},
@@ -121,7 +119,7 @@ impl Bench {
         let (binary, arguments, environment) = if let Some(valkey) = &valkey {
             std::fs::write(settings.path(), channels().to_string())?;
             let path = settings.path().display().to_string();
-            (egress_binary()?, vec![], egress_environment(port, &nats, valkey, &graph, path))
+            (release::beside("egress")?, vec![], egress_environment(port, &nats, valkey, &graph, path))
         } else {
             loop_stream(&log).await?;
             let arguments = ["bench-server", "loop", "--nats-url", &nats.url(), "--graph-url", &graph.url()]
@@ -228,7 +226,7 @@ async fn measure(args: &Args) -> Result<Report> {
     let mut egress = Bench::start(true, in_all).await?;
     let (mut ours, mut least, mut broken) = (Vec::new(), Vec::new(), Verdict::default());
     for round in 1..=rounds {
-        progress(args, &format!("round {round} of {rounds}"));
+        progress(args.json, &format!("round {round} of {rounds}"));
         least.push(bare.drive(args.rate, messages).await?.0);
         let (measurement, verdict) = egress.drive(args.rate, messages).await?;
         ours.push(measurement);
@@ -246,10 +244,10 @@ async fn measure(args: &Args) -> Result<Report> {
         numbers: NUMBERS,
         customers: CUSTOMERS,
         messages_per_measurement: messages,
-        ratio_to_bare: middle(ours.iter().zip(&least).map(|(ours, bare)| ours.cpu_us / bare.cpu_us)),
+        ratio_to_bare: ratio(&ours, &least, |m| m.cpu_us),
         bare: median(&least),
         egress: median(&ours),
-        egress_peak_rss_mib: count(usize::try_from(peak)?) / (1024.0 * 1024.0),
+        egress_peak_rss_mib: mib(peak),
         broken,
     })
 }
@@ -314,15 +312,6 @@ async fn loop_stream(log: &jetstream::Context) -> Result<()> {
     Ok(())
 }
 
-fn egress_binary() -> Result<PathBuf> {
-    let ours = std::env::current_exe()?;
-    let binary = ours.parent().context("no directory")?.join("egress");
-    if !binary.exists() {
-        bail!("no {}: build it with cargo build --release --package egress", binary.display());
-    }
-    Ok(binary)
-}
-
 fn egress_environment(
     port: u16,
     nats: &Nats,
@@ -343,12 +332,6 @@ fn egress_environment(
     .to_vec()
 }
 
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
 /// Value by value, over the rounds.
 fn median(rounds: &[Measurement]) -> Measurement {
     let of = |value: fn(&Measurement) -> f64| middle(rounds.iter().map(value));
@@ -360,18 +343,6 @@ fn median(rounds: &[Measurement]) -> Measurement {
         cpu_us: of(|m| m.cpu_us),
         nats_cpu_us: of(|m| m.nats_cpu_us),
         valkey_cpu_us: of(|m| m.valkey_cpu_us),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-fn count(number: usize) -> f64 {
-    number as f64
-}
-
-#[expect(clippy::print_stderr, reason = "a command that takes a minute tells how far it is")]
-fn progress(args: &Args, text: &str) {
-    if !args.json {
-        eprintln!("{text}");
     }
 }
 

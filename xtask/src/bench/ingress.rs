@@ -2,13 +2,14 @@
 //! run, on loopback with 64 connections, each with a NATS server of its own (JetStream on file
 //! storage).
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use devstack::{Nats, Process};
 use serde::Serialize;
 
 use super::{
+    figures::{count, mib, middle, progress, ratio},
     load::{self, Outcome},
     payload, process, release,
     server::SUBJECT,
@@ -135,7 +136,7 @@ impl Bench {
         }
         let port = devstack::free_port()?;
         let (binary, arguments, environment) = match variant {
-            Variant::Ingress => (ingress_binary()?, vec![], ingress_environment(port, &url)),
+            Variant::Ingress => (release::beside("ingress")?, vec![], ingress_environment(port, &url)),
             Variant::Bare | Variant::Minimal => {
                 let kind = if variant == Variant::Bare { "bare" } else { "minimal" };
                 let arguments = ["bench-server", kind, "--port", &port.to_string(), "--nats-url", &url];
@@ -238,7 +239,7 @@ async fn measure(args: &Args) -> Result<Report> {
     }
     let (mut single, mut batches) = ([const { vec![] }; 3], [const { vec![] }; 3]);
     for round in 1..=args.rounds.max(1) {
-        progress(args, &format!("round {round} of {}", args.rounds));
+        progress(args.json, &format!("round {round} of {}", args.rounds));
         // The same load one server after the other: a ratio is of neighbours in time.
         for (batch, results) in [(1, &mut single), (20, &mut batches)] {
             for (bench, results) in benches.iter_mut().zip(results) {
@@ -262,34 +263,22 @@ async fn measure(args: &Args) -> Result<Report> {
     // A process that has not been driven at its limit before.
     drop(ingress);
     let mut ingress = Bench::start(Variant::Ingress).await?;
-    progress(args, "steady load");
+    progress(args.json, "steady load");
     let steady = ingress.steady(args.steady_seconds.max(1)).await?;
-    progress(args, "batches of 1,000");
+    progress(args.json, "batches of 1,000");
     let thousands = ingress.thousands().await?;
     Ok(Report {
         cpus: std::thread::available_parallelism()?.get(),
         connections: load::CONNECTIONS,
         messages_per_measurement: args.messages,
-        ratio_to_minimal: ratio(&single[2], &single[1]),
-        ratio_to_minimal_batches: ratio(&batches[2], &batches[1]),
+        ratio_to_minimal: ratio(&single[2], &single[1], |m| m.cpu_us),
+        ratio_to_minimal_batches: ratio(&batches[2], &batches[1], |m| m.cpu_us),
         bare: bare_figures,
         minimal: minimal_figures,
         ingress: ingress_figures,
         steady,
         thousands,
     })
-}
-
-/// CPU per message, of each round, the middle one: what else the machine does in a round it does
-/// to both.
-fn ratio(ours: &[Measurement], least: &[Measurement]) -> f64 {
-    middle(ours.iter().zip(least).map(|(ours, least)| ours.cpu_us / least.cpu_us))
-}
-
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Value by value, over the rounds.
@@ -317,15 +306,6 @@ async fn minimal_stream(url: &str) -> Result<()> {
     Ok(())
 }
 
-fn ingress_binary() -> Result<PathBuf> {
-    let ours = std::env::current_exe()?;
-    let binary = ours.parent().context("no directory")?.join("ingress");
-    if !binary.exists() {
-        bail!("no {}: build it with cargo build --release --package ingress", binary.display());
-    }
-    Ok(binary)
-}
-
 fn ingress_environment(port: u16, nats_url: &str) -> Vec<(String, String)> {
     use secrecy::ExposeSecret as _;
     let secret = payload::app_secret();
@@ -342,23 +322,6 @@ fn ingress_environment(port: u16, nats_url: &str) -> Vec<(String, String)> {
 
 fn quantile(outcome: &Outcome, quantile: f64) -> f64 {
     count(usize::try_from(outcome.latencies.value_at_quantile(quantile)).unwrap_or(usize::MAX)) / 1000.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
-fn count(number: usize) -> f64 {
-    number as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no process has 2^52 bytes")]
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / (1024.0 * 1024.0)
-}
-
-#[expect(clippy::print_stderr, reason = "a command that takes a minute tells how far it is")]
-fn progress(args: &Args, text: &str) {
-    if !args.json {
-        eprintln!("{text}");
-    }
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what the command is for")]

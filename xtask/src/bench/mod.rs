@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: measures a part of Baton beside what it could be at best.
 
 pub mod egress;
+mod figures;
 mod graph;
 pub mod ingress;
 mod load;

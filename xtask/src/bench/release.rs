@@ -1,5 +1,7 @@
 //! Figures of a build without optimisation say nothing: a bench builds and runs itself again.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 
 /// Builds `packages` and this program in release mode, and runs `bench` with these arguments.
@@ -20,4 +22,14 @@ pub(super) async fn again(packages: &[&str], arguments: &[String]) -> Result<()>
         bail!("the release build's bench failed");
     }
     Ok(())
+}
+
+/// A service's program, beside this one.
+pub(super) fn beside(service: &str) -> Result<PathBuf> {
+    let ours = std::env::current_exe()?;
+    let binary = ours.parent().context("no directory")?.join(service);
+    if !binary.exists() {
+        bail!("no {}: build it with cargo build --release --package {service}", binary.display());
+    }
+    Ok(binary)
 }

@@ -226,6 +226,17 @@ impl Content {
         }
     }
 
+    /// The message that a mark is put on: a reaction, an edit, a deletion.
+    pub const fn marked(&self) -> Option<&Wamid> {
+        if let Self::Reaction { to: message, .. } | Self::Edited { message, .. } | Self::Revoked { message } =
+            self
+        {
+            Some(message)
+        } else {
+            None
+        }
+    }
+
     pub const fn media(&self) -> Option<&Media> {
         if let Self::Media(media) = self { Some(media) } else { None }
     }

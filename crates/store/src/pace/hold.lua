@@ -1,11 +1,6 @@
 -- Nothing goes for a while, and then at the sustained pace: the burst is used up, WhatsApp says.
 -- KEYS: a bucket. ARGV: now (ms, or empty: the server's clock), milliseconds to hold, milliseconds
 -- until the bucket is full again after that.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 local known = redis.call('HMGET', KEYS[1], 'level', 'held')
 -- Never shortens what another replica was told.
 local held = math.max(tonumber(known[2]) or 0, now + tonumber(ARGV[2]))

@@ -13,7 +13,7 @@ pub use local::LocalPace;
 pub use pacer::Pacer;
 use redis::Script;
 
-use crate::{Doing as _, Error, Store, millis};
+use crate::{Doing as _, Error, Store, millis, timed};
 
 /// Messages that one customer may be sent at once; they are borrowed from the time that follows.
 pub const PAIR_BURST: u32 = 45;
@@ -107,8 +107,8 @@ impl Rule {
     }
 }
 
-static PACE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("pace.lua")));
-static HOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("hold.lua")));
+static PACE: LazyLock<Script> = LazyLock::new(|| timed(include_str!("pace.lua")));
+static HOLD: LazyLock<Script> = LazyLock::new(|| timed(include_str!("hold.lua")));
 
 impl Store {
     /// Whether a message may go now. See [`Pacer`], which works without the cache too.

@@ -3,11 +3,6 @@
 -- ARGV: now (ms, or empty: the server's clock), slack (ms), then for the number and for the pair each:
 -- capacity, milliseconds a token, tokens that must stay.
 -- Answers {milliseconds to wait, 0 when granted; 1 when the number is what is waited for}.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
 local slack = tonumber(ARGV[2])
 
 local function bucket(key, first)
