@@ -1,10 +1,13 @@
 //! Tries one entry until it is finished, stuck or dead.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use domain::{ConversationKey, Seq};
 use futures::FutureExt as _;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -22,6 +25,9 @@ pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a parked lane tries before it is the next one's turn.
 const TURN: Duration = Duration::from_secs(15);
+/// A suspect that did no harm for so long lets the next one run: what takes a process down (memory,
+/// the stack) does it soon, and a slow peer must not make the suspects wait for one another.
+const ALONE_FOR: Duration = Duration::from_secs(3);
 
 pub(crate) struct Attempt<H> {
     pub(crate) shared: Arc<Shared<H>>,
@@ -32,9 +38,30 @@ pub(crate) struct Attempt<H> {
     /// Stop where it stands.
     pub(crate) cut: CancellationToken,
     /// What it holds while it runs alone.
-    pub(crate) alone: Option<OwnedSemaphorePermit>,
+    pub(crate) alone: Option<Alone>,
     /// It took its process down too often: straight to the dead letters.
     pub(crate) condemned: bool,
+}
+
+/// The only suspect that runs in this process.
+pub(crate) struct Alone {
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) seq: Seq,
+    pub(crate) worker: mpsc::UnboundedSender<Word>,
+}
+
+impl Alone {
+    fn harmless(self) {
+        let _ = self.worker.send(Word::Harmless(self.seq));
+        drop(self.permit);
+    }
+}
+
+/// What an attempt tells its partition's worker.
+pub(crate) enum Word {
+    /// A suspect that ran alone did not take the process down. It may still be tried.
+    Harmless(Seq),
+    Finished(ConversationKey, Seq, How),
 }
 
 pub(crate) enum How {
@@ -52,13 +79,12 @@ impl From<Lost> for How {
 }
 
 impl<H: Handler> Attempt<H> {
-    pub(crate) async fn run(self, key: ConversationKey, job: Job<Entry>) -> How {
-        let how = self.cut.run_until_cancelled(self.job(&key, job)).await.unwrap_or(How::Abandoned);
-        drop(self.alone);
-        how
+    pub(crate) async fn run(mut self, key: ConversationKey, job: Job<Entry>) -> How {
+        let cut = self.cut.clone();
+        cut.run_until_cancelled(self.job(&key, job)).await.unwrap_or(How::Abandoned)
     }
 
-    async fn job(&self, key: &ConversationKey, job: Job<Entry>) -> How {
+    async fn job(&mut self, key: &ConversationKey, job: Job<Entry>) -> How {
         match job {
             Job::Fresh(_, entry) => self.attempt(key, &entry, self.shared.options.park_after).await,
             Job::Parked(seq, pause) => {
@@ -80,7 +106,7 @@ impl<H: Handler> Attempt<H> {
         }
     }
 
-    async fn attempt(&self, key: &ConversationKey, entry: &Entry, patience: Duration) -> How {
+    async fn attempt(&mut self, key: &ConversationKey, entry: &Entry, patience: Duration) -> How {
         let service = self.shared.service;
         if self.condemned {
             return self.bury(key, entry, "its process died while it was handled, again and again").await;
@@ -125,11 +151,12 @@ impl<H: Handler> Attempt<H> {
         }
     }
 
-    async fn once(&self, entry: &Entry) -> Result<(), Failure> {
+    async fn once(&mut self, entry: &Entry) -> Result<(), Failure> {
         // An outage of the broker is nobody's failure: wait until the lease is renewed, or lost.
         while !self.lease.is_held() {
             tokio::time::sleep(FIRST_PAUSE).await;
         }
+        let alone = self.alone.take();
         let _permit = self.shared.permits.acquire().await.map_err(Failure::soon)?;
         let service = self.shared.service;
         let kind = entry.address.as_ref().map_or("entry", |address| address.kind.as_str());
@@ -145,7 +172,7 @@ impl<H: Handler> Attempt<H> {
         let started = Instant::now();
         let work = AssertUnwindSafe(self.shared.handler.handle(entry, &self.lease)).catch_unwind();
         let work = tokio::time::timeout(self.shared.options.handle_within, work).instrument(span);
-        let result = match work.await {
+        let result = match watched(work, alone).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::never("the handler panicked")),
             Err(_) => Err(Failure::soon("the handler took too long")),
@@ -185,5 +212,17 @@ impl<H: Handler> Attempt<H> {
         );
         self.shared.meters.buried(self.shared.service);
         self.beside.bury(key, entry, reason).await.map_or_else(How::from, |()| How::Done)
+    }
+}
+
+/// A suspect runs alone until it is seen to do no harm.
+async fn watched<T>(work: impl Future<Output = T>, alone: Option<Alone>) -> T {
+    let Some(alone) = alone else { return work.await };
+    let mut work = pin!(work);
+    let done = tokio::time::timeout(ALONE_FOR, &mut work).await;
+    alone.harmless();
+    match done {
+        Ok(done) => done,
+        Err(_) => work.await,
     }
 }

@@ -159,7 +159,13 @@ impl Cursor {
 
     /// It did not take the process down, whatever else became of it.
     pub(crate) fn ran(&mut self, seq: Seq) {
-        self.dirty |= self.probing.remove(&seq) | self.strikes.remove(&seq).is_some();
+        self.dirty |= self.probing.remove(&seq);
+        self.harmless(seq);
+    }
+
+    /// The suspicion is lifted, while it may still be tried.
+    pub(crate) fn harmless(&mut self, seq: Seq) {
+        self.dirty |= self.strikes.remove(&seq).is_some();
         self.not_alone(seq);
     }
 

@@ -15,14 +15,14 @@ use domain::{ConversationKey, Partition, Seq};
 use futures::StreamExt as _;
 use proto::subjects;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Entry, Error, Handler, Lease,
-    attempt::{Attempt, FIRST_PAUSE, How, LONGEST_PAUSE},
+    attempt::{Alone, Attempt, FIRST_PAUSE, How, LONGEST_PAUSE, Word},
     beside::{Beside, Lost},
     checkpoint::{Care, Checkpoint, Cursor},
     lanes::{Job, Lanes},
@@ -55,16 +55,10 @@ pub(crate) struct Worker<H> {
     every: Interval,
     tasks: TaskTracker,
     running: usize,
-    /// Unbounded, but an attempt says one word, and the attempts are bounded by the window.
-    done: mpsc::UnboundedSender<Finished>,
-    finished: mpsc::UnboundedReceiver<Finished>,
+    /// Unbounded, but an attempt says two words at most, and the attempts are bounded by the window.
+    tell: mpsc::UnboundedSender<Word>,
+    told: mpsc::UnboundedReceiver<Word>,
     counted: usize,
-}
-
-struct Finished {
-    key: ConversationKey,
-    seq: Seq,
-    how: How,
 }
 
 /// How a partition's work ended.
@@ -91,7 +85,7 @@ impl<H: Handler> Worker<H> {
         lease: Lease,
         release: CancellationToken,
     ) -> Self {
-        let (done, finished) = mpsc::unbounded_channel();
+        let (tell, told) = mpsc::unbounded_channel();
         let cut = lease.lost.child_token();
         let mut every = tokio::time::interval(CHECKPOINT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -110,8 +104,8 @@ impl<H: Handler> Worker<H> {
             every,
             tasks: TaskTracker::new(),
             running: 0,
-            done,
-            finished,
+            tell,
+            told,
             counted: 0,
         }
     }
@@ -165,7 +159,7 @@ impl<H: Handler> Worker<H> {
                 _ = self.every.tick() => self.tick().await?,
                 // What was under way on the old connection is gone.
                 _ = generation.changed() => messages = None,
-                Some(finished) = self.finished.recv() => self.settle(finished).await?,
+                Some(word) = self.told.recv() => self.heard(word).await?,
                 () = tokio::time::sleep_until(reopen_at), if messages.is_none() => {}
                 message = next(&mut messages), if room && messages.is_some() => {
                     let delivered = message.and_then(|message| Entry::delivered(&message.ok()?));
@@ -339,7 +333,7 @@ impl<H: Handler> Worker<H> {
         &mut self,
         key: ConversationKey,
         job: Job<Entry>,
-        alone: Option<OwnedSemaphorePermit>,
+        alone: Option<Alone>,
         condemned: bool,
     ) {
         let attempt = Attempt {
@@ -351,16 +345,30 @@ impl<H: Handler> Worker<H> {
             alone,
             condemned,
         };
-        let done = self.done.clone();
+        let tell = self.tell.clone();
         let seq = job.seq();
         self.running += 1;
         self.tasks.spawn(async move {
             let how = attempt.run(key, job).await;
-            let _ = done.send(Finished { key, seq, how });
+            let _ = tell.send(Word::Finished(key, seq, how));
         });
     }
 
-    async fn settle(&mut self, Finished { key, seq, how }: Finished) -> Result<(), Ended> {
+    async fn heard(&mut self, word: Word) -> Result<(), Ended> {
+        match word {
+            Word::Harmless(seq) => {
+                self.cursor.harmless(seq);
+                // The next suspect need not wait for long.
+                if !self.suspects.is_empty() {
+                    self.every.reset_after(Duration::from_millis(10));
+                }
+                Ok(())
+            }
+            Word::Finished(key, seq, how) => self.settle(key, seq, how).await,
+        }
+    }
+
+    async fn settle(&mut self, key: ConversationKey, seq: Seq, how: How) -> Result<(), Ended> {
         self.running -= 1;
         self.cursor.ran(seq);
         match how {
@@ -408,7 +416,8 @@ impl<H: Handler> Worker<H> {
             let seq = job.seq();
             self.cursor.run_alone(seq);
             if self.checkpoint(false).await? {
-                self.spawn(key, job, Some(permit), false);
+                let alone = Alone { permit, seq, worker: self.tell.clone() };
+                self.spawn(key, job, Some(alone), false);
                 return Ok(());
             }
             self.cursor.not_alone(seq);
@@ -456,19 +465,16 @@ impl<H: Handler> Worker<H> {
     async fn hand_over(&mut self) -> Result<(), Ended> {
         let deadline = Instant::now() + self.shared.options.drain;
         while self.running > 0 {
-            match tokio::time::timeout_at(deadline, self.finished.recv()).await {
-                Ok(Some(finished)) => {
-                    self.running -= 1;
-                    self.note(&finished);
-                }
+            match tokio::time::timeout_at(deadline, self.told.recv()).await {
+                Ok(Some(word)) => self.note(&word),
                 Ok(None) => break,
                 Err(_) => {
                     // Whoever is still at work is cut off, and done again by the next owner.
                     self.cut.cancel();
                     self.tasks.close();
                     self.tasks.wait().await;
-                    while let Ok(finished) = self.finished.try_recv() {
-                        self.note(&finished);
+                    while let Ok(word) = self.told.try_recv() {
+                        self.note(&word);
                     }
                     break;
                 }
@@ -484,10 +490,16 @@ impl<H: Handler> Worker<H> {
         Ok(())
     }
 
-    fn note(&mut self, finished: &Finished) {
-        match finished.how {
-            How::Done => self.cursor.finished(finished.seq),
-            How::Stuck(_) | How::Abandoned => self.cursor.ran(finished.seq),
+    fn note(&mut self, word: &Word) {
+        match word {
+            Word::Harmless(seq) => self.cursor.harmless(*seq),
+            Word::Finished(_, seq, how) => {
+                self.running -= 1;
+                match how {
+                    How::Done => self.cursor.finished(*seq),
+                    How::Stuck(_) | How::Abandoned => self.cursor.ran(*seq),
+                }
+            }
         }
     }
 

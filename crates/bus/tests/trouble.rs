@@ -185,6 +185,59 @@ async fn a_handler_that_hangs_stops_no_hand_over() {
     second.stop().await;
 }
 
+/// Entries that two owners vanished with, in a partition each.
+async fn suspects(nats: &Nats, log: &Log, count: u64) {
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let checkpoints = context.get_key_value("BATON_CHECKPOINTS").await.unwrap();
+    for n in 1..=count {
+        append(log, n, "suspect").await;
+        let left = serde_json::json!({
+            "epoch": 0, "owner": "vanished", "through": n, "open": [n], "strikes": {n.to_string(): 1},
+        });
+        checkpoints
+            .put(format!("test.{}", key(n).partition()), left.to_string().into())
+            .await
+            .unwrap();
+    }
+}
+
+/// Waits for something that is slow to come.
+#[derive(Clone)]
+struct Unavailable {
+    tried: Counting,
+    hangs: bool,
+}
+
+impl Handler for Unavailable {
+    async fn handle(&self, entry: &Entry, lease: &Lease) -> Result<(), Failure> {
+        self.tried.handle(entry, lease).await?;
+        if self.hangs {
+            std::future::pending().await
+        } else {
+            Err(Failure::after(Duration::from_secs(20), std::io::Error::other("no budget")))
+        }
+    }
+}
+
+/// A peer that is away, and then two owners that vanish: the suspects are many, and innocent.
+#[tokio::test]
+async fn suspects_that_wait_for_something_do_not_wait_for_one_another() {
+    for (hangs, count) in [(false, 4), (true, 2)] {
+        let nats = Nats::start().await.unwrap();
+        let log = connect(&nats).await;
+        suspects(&nats, &log, count).await;
+        let tried = Counting::new();
+        let handler = Unavailable { tried: tried.clone(), hangs };
+        let short = ReaderOptions { drain: Duration::from_millis(100), ..options() };
+        let reader = Running::start(&nats, handler, short).await;
+        let started = Instant::now();
+        until(&tried.handled, usize::try_from(count).unwrap()).await;
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(15), "one after the other: {took:?}");
+        reader.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn leaving_does_not_wait_for_a_broker_that_is_gone() {
     let mut nats = Nats::start().await.unwrap();
