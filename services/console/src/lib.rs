@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod lookup;
 mod pages;
+mod sessions;
 pub mod timeline;
 
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(crate) struct Console {
 pub fn router(log: bus::Log, store: Store, keying: Keying, token: Option<&SecretString>) -> Router {
     let console = Console { lookup: Lookup::new(log, store, keying), access: Access::new(token) };
     api::router(console.clone())
+        .merge(sessions::router(console.clone()))
         .merge(pages::router(console))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::map_response(headers))
