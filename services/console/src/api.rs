@@ -4,25 +4,37 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State, rejection::JsonRejection},
+    extract::{
+        Path, Query, Request, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use domain::SessionId;
+use domain::{Seq, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Console,
+    actions::{self, Action, Outcome},
+    board::{Counts, RowView, now},
     error::RouteError,
+    sessions::Filter,
     timeline::{Summary, Timeline},
 };
 
+/// Sessions of one page of the list.
+const MOST_LISTED: usize = 200;
+
 pub(crate) fn router(console: Console) -> Router {
     let routes = Router::new()
+        .route("/sessions", get(sessions))
         .route("/sessions/search", post(search))
         .route("/sessions/{id}", get(session))
         .route("/sessions/{id}/timeline", get(timeline))
+        .route("/sessions/{id}/actions", post(act))
         .fallback(|| async { RouteError::NotFound })
         .method_not_allowed_fallback(|| async { RouteError::NotFound })
         .layer(middleware::from_fn_with_state(console.clone(), guard))
@@ -33,6 +45,76 @@ pub(crate) fn router(console: Console) -> Router {
 async fn guard(State(console): State<Console>, request: Request, next: Next) -> Result<Response, RouteError> {
     console.access.check(request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// The board: who waits first, the longest wait before all; then what moved last.
+#[derive(Serialize)]
+struct Listed {
+    sessions: Vec<RowView>,
+    counts: Counts,
+    /// What `after` asks the next page with.
+    next: Option<String>,
+    /// False while the log is being read.
+    ready: bool,
+    /// The board holds no more conversations than these, and others were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_to: Option<usize>,
+}
+
+async fn sessions(
+    State(console): State<Console>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Json<Listed>, RouteError> {
+    let wanted = filter.map_err(|_| RouteError::MalformedQuery)?.0.wanted()?;
+    let now = now();
+    Ok(Json(console.board.read(|rows| {
+        let list = rows.list(&wanted, MOST_LISTED);
+        Listed {
+            sessions: list.rows.iter().filter_map(|row| RowView::of(row, now)).collect(),
+            counts: rows.counts(),
+            next: list.next.map(|next| next.to_string()),
+            ready: rows.ready,
+            limited_to: rows.full.then(|| rows.most()),
+        }
+    })))
+}
+
+#[derive(Deserialize)]
+struct Command {
+    action: Action,
+}
+
+#[derive(Serialize)]
+struct Done {
+    action: Action,
+    /// False: it is in the log, and not decided yet. Repeat the request with the same key.
+    decided: bool,
+    message: &'static str,
+    /// Where the command stands in the log.
+    seq: Seq,
+    /// The same request came before.
+    repeated: bool,
+}
+
+async fn act(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Command>, JsonRejection>,
+) -> Result<Response, RouteError> {
+    let session = session_id(&id)?;
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
+    let key = key.ok_or(RouteError::MalformedNonce)?;
+    let Json(Command { action }) = body.map_err(|_| RouteError::MalformedAction)?;
+    let commanded = actions::act(&console.lookup, session, action, key, "console").await?;
+    let (status, decided) = match commanded.outcome {
+        Outcome::Accepted => (StatusCode::OK, true),
+        Outcome::Pending => (StatusCode::ACCEPTED, false),
+        Outcome::Refused(why) => return Err(RouteError::NotPossible(why)),
+    };
+    let (_, message, _) = commanded.told();
+    let done = Done { action, decided, message, seq: commanded.seq, repeated: commanded.repeated };
+    Ok((status, Json(done)).into_response())
 }
 
 async fn session(
@@ -61,7 +143,7 @@ struct Search {
 }
 
 #[derive(Debug, Serialize)]
-struct Sessions {
+struct Found {
     /// The newest first.
     sessions: Vec<Summary>,
 }
@@ -69,9 +151,9 @@ struct Sessions {
 async fn search(
     State(console): State<Console>,
     body: Result<Json<Search>, JsonRejection>,
-) -> Result<Json<Sessions>, RouteError> {
+) -> Result<Json<Found>, RouteError> {
     let Json(search) = body.map_err(|_| RouteError::MalformedBody)?;
-    Ok(Json(Sessions { sessions: console.lookup.by_phone(&phone(&search.phone)?).await? }))
+    Ok(Json(Found { sessions: console.lookup.by_phone(&phone(&search.phone)?).await? }))
 }
 
 pub(crate) fn session_id(text: &str) -> Result<SessionId, RouteError> {

@@ -12,13 +12,33 @@ pub(crate) enum RouteError {
     MalformedId,
     MalformedPhone,
     MalformedBody,
+    MalformedQuery,
+    MalformedAction,
+    MalformedNonce,
     UnknownSession,
     NotFound,
     NotSignedIn,
     WrongToken,
     WrongHost,
+    /// Another page's form.
+    ForeignPage,
+    SessionOver,
+    NotPossible(Why),
+    NonceReused,
+    /// As many streams are open as there may be.
+    Crowded,
     LogAway,
     Internal,
+}
+
+/// Why an operator's command changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    WithPeople,
+    StillConnecting,
+    NoTeam,
+    WithAssistant,
+    SetAside,
 }
 
 /// For people and programs; nothing internal, nothing of what was sent.
@@ -32,11 +52,18 @@ pub(crate) struct Told {
 impl RouteError {
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::MalformedId | Self::MalformedPhone | Self::MalformedBody => StatusCode::BAD_REQUEST,
+            Self::MalformedId
+            | Self::MalformedPhone
+            | Self::MalformedBody
+            | Self::MalformedQuery
+            | Self::MalformedAction
+            | Self::MalformedNonce => StatusCode::BAD_REQUEST,
+            Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::SessionOver | Self::NotPossible(_) | Self::NonceReused => StatusCode::CONFLICT,
             Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotSignedIn | Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowded | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -58,6 +85,44 @@ impl RouteError {
                 "The request's body cannot be read.",
                 "Send JSON like {\"phone\": \"+34600000000\"} with Content-Type: application/json.",
             ),
+            Self::MalformedQuery => (
+                "malformed_query",
+                "There is no such filter.",
+                "state is waiting, with_rep, assistant or closed; number is a phone number ID; after is the \
+                 next of the page before.",
+            ),
+            Self::MalformedAction => (
+                "malformed_action",
+                "There is no such action.",
+                "Send {\"action\": \"hand_off\"} or {\"action\": \"give_back\"}.",
+            ),
+            Self::MalformedNonce => (
+                "malformed_idempotency_key",
+                "The action came without the key that makes it happen once.",
+                "Send a header Idempotency-Key with 8 to 128 letters, digits or hyphens, a new one for each \
+                 action, the same one for a repeat.",
+            ),
+            Self::ForeignPage => (
+                "foreign_page",
+                "That came from another site's page.",
+                "Open the session in this console and press the button there.",
+            ),
+            Self::SessionOver => (
+                "session_over",
+                "This session is over: nothing can be done in it any more.",
+                "Look for the customer's current session, by phone number or name.",
+            ),
+            Self::NotPossible(why) => why.told(),
+            Self::NonceReused => (
+                "idempotency_key_reused",
+                "This key was used for another action.",
+                "Take a new Idempotency-Key for each action.",
+            ),
+            Self::Crowded => (
+                "crowded",
+                "As many pages are kept current as this console can.",
+                "Reload the page now and then, or close one that nobody looks at.",
+            ),
             Self::UnknownSession => (
                 "unknown_session",
                 "The log holds no such session.",
@@ -65,7 +130,7 @@ impl RouteError {
                  and after the cache was lost, only each conversation's latest session is found by id: \
                  search by phone number instead.",
             ),
-            Self::NotFound => ("not_found", "There is nothing here.", "Start at the search page, /."),
+            Self::NotFound => ("not_found", "There is nothing here.", "Start at the overview, /."),
             Self::NotSignedIn => (
                 "not_signed_in",
                 "This console asks for its token.",
@@ -89,6 +154,35 @@ impl RouteError {
             }
         };
         Told { error, message, what_to_do }
+    }
+}
+
+impl Why {
+    /// The code, the sentence, and what to do.
+    pub(crate) const fn told(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::WithPeople => (
+                "already_handed_off",
+                "It was handed off already: it waits for a rep, or a rep has it.",
+                "Nothing. If nobody takes it, look at the queue in Omni-Channel.",
+            ),
+            Self::StillConnecting => (
+                "still_connecting",
+                "It is just being handed off: there is nothing yet that could be ended.",
+                "Try again once the conversation waits for a rep.",
+            ),
+            Self::NoTeam => (
+                "no_team",
+                "This number has no team to hand off to.",
+                "Give its channel an integration in the settings.",
+            ),
+            Self::WithAssistant => ("with_assistant", "The assistant has it already.", "Nothing."),
+            Self::SetAside => (
+                "set_aside",
+                "The command could not be decided and was set aside.",
+                "Look at the dead letters (docs/operations.md), then try again.",
+            ),
+        }
     }
 }
 

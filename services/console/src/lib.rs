@@ -1,10 +1,14 @@
-//! Shows what happened in a session: a page and a JSON API over the log. Read only for now.
+//! Shows which sessions there are and what happened in them, and lets operators act: pages and a JSON
+//! API over the log.
 
 mod access;
+mod actions;
 mod api;
+mod board;
 mod config;
 mod error;
 mod lookup;
+mod overview;
 mod pages;
 mod sessions;
 pub mod timeline;
@@ -27,7 +31,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Access, lookup::Lookup};
+use crate::{access::Access, board::Board, lookup::Lookup};
 
 /// Bodies are one short form field.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -38,12 +42,13 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Console {
     pub(crate) lookup: Lookup,
     pub(crate) access: Access,
+    pub(crate) board: Board,
 }
 
 /// Everything but health.
-pub fn router(log: bus::Log, store: Store, keying: Keying, token: Option<&SecretString>) -> Router {
-    let console = Console { lookup: Lookup::new(log, store, keying), access: Access::new(token) };
+fn router(console: Console) -> Router {
     api::router(console.clone())
+        .merge(overview::router(console.clone()))
         .merge(sessions::router(console.clone()))
         .merge(pages::router(console))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -65,7 +70,13 @@ pub async fn run(
     let health = Health::new();
     let connected = health.condition("log");
     let address = listener.local_addr().context("read the listener's address")?;
-    let app = router(log.clone(), store, keying, token).merge(health.router());
+    let board = Board::new(shutdown.clone());
+    let console = Console {
+        lookup: Lookup::new(log.clone(), store, keying),
+        access: Access::new(token),
+        board: board.clone(),
+    };
+    let app = router(console).merge(health.router());
     tracing::info!(%address, asks_for_token = token.is_some(), "showing sessions");
     let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace_over = async {
@@ -75,6 +86,7 @@ pub async fn run(
     tokio::select! {
         served = async { serve.await } => served.context("serve pages"),
         () = watch(&log, &connected) => Ok(()),
+        never = board.follow(&log) => match never {},
         () = grace_over => Ok(()),
     }
 }
@@ -88,10 +100,10 @@ async fn watch(log: &bus::Log, connected: &Condition) {
     }
 }
 
-/// No script runs, nothing comes from elsewhere, nobody frames it, nothing of it is kept.
+/// No script but ours runs, nothing comes from elsewhere, nobody frames it, nothing of it is kept.
 async fn headers(mut response: Response) -> Response {
-    let policy = "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; \
-                  frame-ancestors 'none'";
+    let policy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src data:; \
+                  form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

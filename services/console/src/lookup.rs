@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bus::{Entry, Log};
-use domain::{ConversationKey, Partition, Seq, SessionId, derive::Keying, session::Conversation};
+use domain::{ConversationKey, Partition, Seq, SessionId, ThreadId, derive::Keying, session::Conversation};
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{
     StoredDecision,
@@ -40,6 +40,13 @@ pub(crate) struct Lookup {
 struct Head {
     key: ConversationKey,
     state: Conversation,
+}
+
+/// What a UUID turned out to be.
+pub(crate) enum Meant {
+    Session,
+    /// The Salesforce conversation of these, the newest first.
+    Thread(Vec<Summary>),
 }
 
 impl Lookup {
@@ -100,6 +107,41 @@ impl Lookup {
         .await
     }
 
+    /// A session's id, else a Salesforce conversation's. `followed`: where the board knows the latter.
+    pub(crate) async fn by_id(
+        &self,
+        session: SessionId,
+        followed: Option<ConversationKey>,
+    ) -> Result<Meant, RouteError> {
+        let thread = ThreadId(session.0);
+        patiently(async {
+            if let Some(key) = followed {
+                return Ok(Meant::Thread(self.newest_first(&key).await?));
+            }
+            if self.mapped(session).await.is_some() {
+                return Ok(Meant::Session);
+            }
+            let heads = self
+                .scan(|state| {
+                    state.thread == Some(thread) || state.session.as_ref().is_some_and(|of| of.id == session)
+                })
+                .await?;
+            let head = heads.first().ok_or(RouteError::UnknownSession)?;
+            if head.state.thread == Some(thread) {
+                Ok(Meant::Thread(self.newest_first(&head.key).await?))
+            } else {
+                Ok(Meant::Session)
+            }
+        })
+        .await
+    }
+
+    async fn newest_first(&self, key: &ConversationKey) -> Result<Vec<Summary>, RouteError> {
+        let mut sessions = self.sessions_of(key).await?;
+        sessions.reverse();
+        Ok(sessions)
+    }
+
     /// By the contact directory; empty when it does not know, or is away.
     async fn conversations_of_phone(&self, phone: &str) -> Vec<ConversationKey> {
         let found = async {
@@ -114,16 +156,29 @@ impl Lookup {
         })
     }
 
-    async fn conversation_of(&self, session: SessionId) -> Result<ConversationKey, RouteError> {
-        match self.store.conversation_of_session(session).await {
-            Ok(Some(key)) => return Ok(key),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(error = runtime::error_chain(&error), "mapping away: reading the log");
-            }
+    pub(crate) async fn conversation_of(&self, session: SessionId) -> Result<ConversationKey, RouteError> {
+        if let Some(key) = self.mapped(session).await {
+            return Ok(key);
         }
         let heads = self.scan(|state| state.session.as_ref().is_some_and(|of| of.id == session)).await?;
         heads.first().map(|head| head.key).ok_or(RouteError::UnknownSession)
+    }
+
+    /// By the cache; none when it does not know, or is away.
+    async fn mapped(&self, session: SessionId) -> Option<ConversationKey> {
+        self.store.conversation_of_session(session).await.unwrap_or_else(|error| {
+            tracing::warn!(error = runtime::error_chain(&error), "mapping away: reading the log");
+            None
+        })
+    }
+
+    /// The state of a conversation now.
+    pub(crate) async fn state(&self, key: &ConversationKey) -> Result<Option<Conversation>, RouteError> {
+        Ok(self.log.head(key).await?.as_ref().and_then(head).map(|head| head.state))
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The newest decision of every conversation, filtered.
@@ -138,8 +193,7 @@ impl Lookup {
     }
 
     async fn extent(&self, key: &ConversationKey, session: SessionId) -> Result<Option<Extent>, RouteError> {
-        let head = self.log.head(key).await?.as_ref().and_then(head);
-        if let Some(of) = head.and_then(|head| head.state.session)
+        if let Some(of) = self.state(key).await?.and_then(|state| state.session)
             && of.id == session
         {
             return Ok(Some(Extent { facts: of.first..Seq::MAX, superseded_at: None }));
@@ -180,6 +234,6 @@ fn head(entry: &Entry) -> Option<Head> {
     Some(Head { key, state: stored.decision.state })
 }
 
-async fn patiently<T>(work: impl Future<Output = Result<T, RouteError>>) -> Result<T, RouteError> {
+pub(crate) async fn patiently<T>(work: impl Future<Output = Result<T, RouteError>>) -> Result<T, RouteError> {
     timeout(PATIENCE, work).await.unwrap_or(Err(RouteError::LogAway))
 }

@@ -18,12 +18,14 @@ use crate::{
 };
 
 const STYLE: &str = include_str!("../assets/style.css");
+const SCRIPT: &str = include_str!("../assets/app.js");
 
 pub(crate) fn router(console: Console) -> Router {
     Router::new()
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
-        .route("/style.css", get(style))
+        .route("/style.css", get(|| asset("text/css; charset=utf-8", STYLE)))
+        .route("/app.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
         .fallback(missing)
         .with_state(console)
 }
@@ -75,12 +77,12 @@ async fn sign_out() -> Response {
     ([(header::SET_COOKIE, Access::sign_out())], Redirect::to("/")).into_response()
 }
 
-async fn style() -> Response {
+async fn asset(kind: &'static str, text: &'static str) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
     ];
-    (headers, STYLE).into_response()
+    (headers, text).into_response()
 }
 
 async fn missing(State(console): State<Console>) -> Response {
