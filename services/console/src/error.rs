@@ -164,7 +164,7 @@ impl Why {
             Self::WithPeople => (
                 "already_handed_off",
                 "It was handed off already: it waits for a rep, or a rep has it.",
-                "Nothing. If nobody takes it, look at the queue in Omni-Channel.",
+                "If nobody takes it, look at the queue in Omni-Channel.",
             ),
             Self::StillConnecting => (
                 "still_connecting",
@@ -176,7 +176,9 @@ impl Why {
                 "This number has no team to hand off to.",
                 "Give its channel an integration in the settings.",
             ),
-            Self::WithAssistant => ("with_assistant", "The assistant has it already.", "Nothing."),
+            Self::WithAssistant => {
+                ("with_assistant", "The assistant has it already.", "Nothing needs to be done.")
+            }
             Self::SetAside => (
                 "set_aside",
                 "The command could not be decided and was set aside.",

@@ -81,10 +81,10 @@ struct Bar {
 }
 
 /// In the picture's own units (`viewBox`).
-const LEFT: f64 = 34.0;
+const LEFT: f64 = 52.0;
 const TOP: f64 = 8.0;
 const HEIGHT: f64 = 130.0;
-const STEP: f64 = 11.4;
+const STEP: f64 = 11.1;
 const TIMES_EVERY: usize = 15;
 
 impl Plot {
@@ -122,7 +122,7 @@ impl Plot {
 fn scale(most: u32) -> u32 {
     let mut step = 1u32;
     loop {
-        for round in [2, 4, 10] {
+        for round in [2, 4, 6, 8, 10] {
             if step.saturating_mul(round) >= most {
                 return step.saturating_mul(round);
             }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn bars_stand_on_one_another_and_stay_in_the_picture() {
-        for (most, expected) in [(0, 2), (3, 4), (5, 10), (11, 20), (41, 100), (101, 200)] {
+        for (most, expected) in [(0, 2), (3, 4), (5, 6), (11, 20), (41, 60), (101, 200)] {
             assert_eq!(scale(most), expected);
         }
         let minutes: Vec<_> =
