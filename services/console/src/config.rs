@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use runtime::settings::KeyingArgs;
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// Shows what happened in a session: a page and a JSON API, read only.
+/// Shows sessions and lets operators act on them: pages and a JSON API.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(version)]
 #[group(skip)]

@@ -1,4 +1,4 @@
-//! Shows people what happened in a session.
+//! Shows people sessions, and lets them act.
 
 use anyhow::Context as _;
 use clap::Parser as _;
