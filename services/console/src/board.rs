@@ -17,6 +17,7 @@ use std::{
 
 use bus::Log;
 use domain::Millis;
+use opentelemetry::{global, metrics::Gauge};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,12 @@ struct Shared {
     /// Versions are this process's own.
     started: Millis,
     shutdown: CancellationToken,
+    meters: Meters,
+}
+
+struct Meters {
+    conversations: Gauge<u64>,
+    listeners: Gauge<u64>,
 }
 
 impl Board {
@@ -59,6 +66,10 @@ impl Board {
             places: Arc::new(Semaphore::new(MOST_SUBSCRIBERS)),
             started: now(),
             shutdown,
+            meters: Meters {
+                conversations: global::meter("console").u64_gauge("baton.console.conversations").build(),
+                listeners: global::meter("console").u64_gauge("baton.console.listeners").build(),
+            },
         }))
     }
 
@@ -94,6 +105,12 @@ impl Board {
 
     fn most(&self) -> usize {
         self.read(Rows::most)
+    }
+
+    fn measure(&self) {
+        let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+        self.0.meters.conversations.record(count(self.read(Rows::len)), &[]);
+        self.0.meters.listeners.record(count(self.0.news.receiver_count()), &[]);
     }
 
     /// What a page was made of, for the stream to go on from.

@@ -70,6 +70,10 @@ impl Rows {
         self.most
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// The newest decision of a conversation.
     pub(super) fn head(&mut self, entry: &Entry) {
         let Some(key) = entry.address.as_ref().map(|address| address.key) else { return };

@@ -89,6 +89,7 @@ pub(super) async fn tell(board: &Board) -> Infallible {
         } else {
             told = *changed.borrow_and_update();
         }
+        board.measure();
         tokio::time::sleep(PACE).await;
     }
 }
@@ -100,6 +101,7 @@ pub(crate) fn subscribe(board: &Board, mark: Option<&str>, interest: Interest) -
     };
     // Before the look: what changes in between is told by both.
     let news = board.0.news.subscribe();
+    board.measure();
     let since = mark.and_then(|mark| {
         let (started, version) = mark.split_once('-')?;
         (started.parse() == Ok(board.0.started)).then(|| u64::from_str(version).ok()).flatten()
