@@ -17,6 +17,7 @@ mod live;
 mod lock;
 mod pace;
 mod seal;
+mod sign_ins;
 mod state;
 mod tokens;
 
@@ -31,9 +32,9 @@ use redis::{
     Client, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use seal::Seal;
-pub use seal::{BadMasterKey, Sealed};
+pub use seal::{BadMasterKey, Seal, Sealed};
 use secrecy::{ExposeSecret as _, SecretString};
+pub use sign_ins::{SIGN_IN_IDLE, SIGN_IN_LONGEST, SignedIn};
 pub use tokens::StoredToken;
 
 #[derive(clap::Args, Debug, Clone)]
@@ -127,7 +128,7 @@ impl Store {
         Ok(Self { connection, prefix: config.redis_prefix.clone(), seal, clock: None })
     }
 
-    /// For tests: the same store, whose budgets, pace and contacts believe that it is `now`.
+    /// For tests: the same store, whose budgets, pace, sign-ins and contacts believe that it is `now`.
     #[doc(hidden)]
     #[must_use]
     pub fn with_clock_at(&self, now: Millis) -> Self {
