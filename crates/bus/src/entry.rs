@@ -53,7 +53,7 @@ impl Entry {
     }
 }
 
-fn millis(time: impl Into<std::time::SystemTime>) -> Millis {
+pub(crate) fn millis(time: impl Into<std::time::SystemTime>) -> Millis {
     let since = time.into().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -15,6 +15,7 @@ mod meters;
 mod partition;
 mod read;
 mod reader;
+mod revisions;
 mod streams;
 mod sync;
 mod wake;
@@ -27,6 +28,7 @@ pub use log::{Appended, Chained, Log};
 pub use media::{MediaStore, StoredObject};
 pub use membership::Lease;
 pub use reader::{Handler, Reader, ReaderOptions};
+pub use revisions::{Follow, Replaced, Revision, Revisions};
 pub use wake::{Wake, Wakes, Woken};
 
 /// Connects, and makes sure that the streams are there and safe.

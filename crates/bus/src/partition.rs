@@ -329,13 +329,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn spawn(
-        &mut self,
-        key: ConversationKey,
-        job: Job<Entry>,
-        alone: Option<Alone>,
-        condemned: bool,
-    ) {
+    fn spawn(&mut self, key: ConversationKey, job: Job<Entry>, alone: Option<Alone>, condemned: bool) {
         let attempt = Attempt {
             shared: Arc::clone(&self.shared),
             beside: self.beside.clone(),

@@ -40,7 +40,11 @@ impl Log {
         Ok(self.last_in(&self.stream, subject).await?.map(Entry::stored))
     }
 
-    async fn last_in(&self, stream: &Stream<()>, subject: &str) -> Result<Option<StreamMessage>, Error> {
+    pub(crate) async fn last_in(
+        &self,
+        stream: &Stream<()>,
+        subject: &str,
+    ) -> Result<Option<StreamMessage>, Error> {
         self.ask("read the last entry of a subject", || async {
             none_is_fine(stream.get_last_raw_message_by_subject(subject).await)
         })
@@ -55,7 +59,7 @@ impl Log {
         Ok(found.map(Entry::stored))
     }
 
-    async fn ask<T, F: Future<Output = Result<T, LastRawMessageError>>>(
+    pub(crate) async fn ask<T, F: Future<Output = Result<T, LastRawMessageError>>>(
         &self,
         doing: &'static str,
         question: impl Fn() -> F,
@@ -188,7 +192,7 @@ impl Log {
     }
 }
 
-fn none_is_fine(
+pub(crate) fn none_is_fine(
     answer: Result<StreamMessage, LastRawMessageError>,
 ) -> Result<Option<StreamMessage>, LastRawMessageError> {
     match answer {

@@ -20,6 +20,9 @@ const DEAD_LETTERS: &str = "DEADLETTERS";
 pub(crate) const HISTORY: &str = "HISTORY";
 pub(crate) const MEMBERSHIP: &str = "BATON_MEMBERSHIP";
 pub(crate) const CHECKPOINTS: &str = "BATON_CHECKPOINTS";
+pub(crate) const SETTINGS: &str = "BATON_SETTINGS";
+/// Changes of the settings that are kept, and with them who made them.
+const SETTINGS_HISTORY: i64 = 1000;
 const PARTITIONS_KEY: &str = "baton-partitions";
 /// Broker memory a unique subject costs (measured on nats-server 2.15.1).
 const SUBJECT_BYTES: u64 = 260;
@@ -38,6 +41,9 @@ pub(crate) async fn ensure(context: &Context, config: &Config) -> Result<(), Err
     for bucket in [MEMBERSHIP, CHECKPOINTS] {
         ensure_stream(context, bucket_stream(bucket, replicas), until).await?;
     }
+    let settings =
+        stream::Config { max_messages_per_subject: SETTINGS_HISTORY, ..bucket_stream(SETTINGS, replicas) };
+    ensure_stream(context, settings, until).await?;
     Ok(())
 }
 
@@ -122,8 +128,13 @@ fn bucket_stream(bucket: &str, replicas: usize) -> stream::Config {
         allow_direct: true,
         // Refuses when full, never forgets.
         discard: DiscardPolicy::New,
-        ..base(&format!("KV_{bucket}"), replicas)
+        ..base(&bucket_name(bucket), replicas)
     }
+}
+
+/// The stream's.
+pub(crate) fn bucket_name(bucket: &str) -> String {
+    format!("KV_{bucket}")
 }
 
 /// What no patience mends: the broker understood and said no.

@@ -194,10 +194,7 @@ async fn suspects(nats: &Nats, log: &Log, count: u64) {
         let left = serde_json::json!({
             "epoch": 0, "owner": "vanished", "through": n, "open": [n], "strikes": {n.to_string(): 1},
         });
-        checkpoints
-            .put(format!("test.{}", key(n).partition()), left.to_string().into())
-            .await
-            .unwrap();
+        checkpoints.put(format!("test.{}", key(n).partition()), left.to_string().into()).await.unwrap();
     }
 }
 

@@ -20,11 +20,20 @@ pub struct Sealed(pub String);
 )]
 pub struct BadMasterKey;
 
+/// The keys of MASTER_KEY. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Seal(Arc<Vec<(String, LessSafeKey)>>);
+pub struct Seal(Arc<Vec<(String, LessSafeKey)>>);
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seal")
+    }
+}
 
 impl Seal {
-    pub(crate) fn new(master_key: &SecretString) -> Result<Self, BadMasterKey> {
+    /// # Errors
+    /// When it is not written as MASTER_KEY has to be.
+    pub fn new(master_key: &SecretString) -> Result<Self, BadMasterKey> {
         let keys = master_key
             .expose_secret()
             .split(',')
@@ -41,8 +50,9 @@ impl Seal {
         Ok(Self(Arc::new(keys)))
     }
 
-    /// `place`: where it will be kept; opened elsewhere it is refused.
-    pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Option<Sealed> {
+    /// `place`: where it will be kept; opened elsewhere it is refused. `None`: the system gives no
+    /// random bytes.
+    pub fn seal(&self, place: &str, plain: &[u8]) -> Option<Sealed> {
         let (id, key) = self.0.first()?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -56,7 +66,8 @@ impl Seal {
         Some(Sealed(format!("{id}.{}", STANDARD.encode([&nonce[..], &bytes].concat()))))
     }
 
-    pub(crate) fn open(&self, place: &str, sealed: &Sealed) -> Option<Vec<u8>> {
+    /// `None`: it was sealed under a key that is not here, for another place, or is no such value.
+    pub fn open(&self, place: &str, sealed: &Sealed) -> Option<Vec<u8>> {
         let (id, text) = sealed.0.split_once('.')?;
         let (_, key) = self.0.iter().find(|(known, _)| known == id)?;
         let bytes = STANDARD.decode(text).ok()?;
