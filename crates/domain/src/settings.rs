@@ -4,6 +4,7 @@
 mod assistant;
 mod integration;
 mod texts;
+mod webhook;
 
 use std::{fmt, time::Duration};
 
@@ -15,6 +16,7 @@ pub use integration::{AttributeRule, AttributeSource, Fields, Integration, Integ
 
 use secrecy::SecretString;
 use serde::Deserialize;
+pub use webhook::Webhook;
 
 use crate::{IntegrationId, PhoneNumberId, WabaId};
 
@@ -29,6 +31,8 @@ pub struct Settings {
     #[serde(default = "yes")]
     pub autopilot: bool,
     pub channels: Vec<Channel>,
+    #[serde(default)]
+    pub webhook: Webhook,
     #[serde(default)]
     pub integrations: Vec<Integration>,
     /// The built-in assistant's answers.
@@ -224,9 +228,7 @@ impl Settings {
     pub fn check(&self) -> Vec<Invalid> {
         let mut found = Vec::new();
         let mut say = |field: String, problem: &str| found.push(Invalid { field, problem: problem.into() });
-        if self.channels.is_empty() {
-            say("channels".into(), "at least one WhatsApp number is needed");
-        }
+        self.webhook.check(&mut |name, problem| say(format!("webhook.{name}"), problem));
         for (i, channel) in self.channels.iter().enumerate() {
             if channel.phone_number_id.as_str().is_empty() {
                 say(format!("channels[{i}].phone_number_id"), "is empty");

@@ -1,12 +1,16 @@
-//! Reads the settings file: JSON, where any text may stand elsewhere.
+//! Reads the settings: JSON, where any text may stand elsewhere.
 //!
 //! `{"env": "NAME"}` is the value of an environment variable, `{"file": "path"}` the content of a
 //! file (relative to the settings file; one final line break is cut). So secrets need not stand in
 //! the settings.
+//!
+//! They are a file, read once at start, or kept in the broker and followed (crate `configuration`).
 
 use std::{
+    convert::Infallible,
     io::Read as _,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -26,11 +30,33 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// The settings file: channels, integrations, policies (deploy/settings.sample.json).
+    /// The settings file: channels, integrations, policies (deploy/settings.sample.json). Or the word
+    /// `broker`: they are kept in the broker, changed in the console, and followed without a restart.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
-    pub settings_path: PathBuf,
+    pub source: Source,
     #[command(flatten)]
     pub keying: KeyingArgs,
+}
+
+/// Where the settings are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In a file that is read at start.
+    File(PathBuf),
+    /// In the broker: they may change at any time.
+    Broker,
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            // A file of this name is `./broker`.
+            "broker" => Self::Broker,
+            path => Self::File(path.into()),
+        })
+    }
 }
 
 /// The deployment's keying secret alone, for services without settings.
@@ -44,10 +70,6 @@ pub struct KeyingArgs {
 }
 
 impl Args {
-    pub fn load(&self) -> Result<Settings, Error> {
-        load(&self.settings_path)
-    }
-
     pub fn keying(&self) -> Keying {
         self.keying.keying()
     }
@@ -149,16 +171,27 @@ impl<T> Derived<T> {
 /// Reads, fills in and checks the settings at `path`.
 pub fn load(path: &Path) -> Result<Settings, Error> {
     let text = read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let mut value: Value =
+    let value: Value =
         serde_json::from_str(&text).map_err(|source| Error::Json { path: path.into(), source })?;
+    let invalid = |found| Error::Invalid { path: path.into(), found };
+    let settings = check(value, path.parent().unwrap_or(Path::new("."))).map_err(invalid)?;
+    // Nothing is added to a file while services run.
+    if settings.channels.is_empty() {
+        let problem = "at least one WhatsApp number is needed".into();
+        return Err(invalid(vec![Invalid { field: "channels".into(), problem }]));
+    }
+    Ok(settings)
+}
+
+/// Fills in and checks settings from anywhere. References to files are relative to `base`.
+///
+/// # Errors
+/// Everything that is wrong at once, each with its field.
+pub fn check(mut value: Value, base: &Path) -> Result<Settings, Vec<Invalid>> {
     let mut found = Vec::new();
-    let base = path.parent().unwrap_or(Path::new("."));
     fill_in(&mut value, "", base, &mut found);
     let settings = if found.is_empty() { parse(value, &mut found) } else { None };
-    match settings {
-        Some(settings) if found.is_empty() => Ok(settings),
-        Some(_) | None => Err(Error::Invalid { path: path.into(), found }),
-    }
+    settings.filter(|_| found.is_empty()).ok_or(found)
 }
 
 fn parse(value: Value, found: &mut Vec<Invalid>) -> Option<Settings> {
@@ -311,6 +344,17 @@ mod tests {
         let mut value = sample();
         value["chanels"] = json!([]);
         assert_eq!(found(&value, &FILES), ["settings"]);
+        let mut value = sample();
+        value["webhook"] = json!({ "app_secrets": ["a", " "], "verify_tokens": [""] });
+        assert_eq!(found(&value, &FILES), ["webhook.app_secrets[1]", "webhook.verify_tokens[0]"]);
+        assert_eq!(found(&json!({ "channels": [] }), &[]), ["channels"]);
+    }
+
+    #[test]
+    fn settings_that_come_from_elsewhere_may_begin_empty() {
+        assert!(check(json!({ "channels": [] }), Path::new(".")).unwrap().channels.is_empty());
+        assert_eq!("broker".parse(), Ok(Source::Broker));
+        assert_eq!("./broker".parse(), Ok(Source::File("./broker".into())));
     }
 
     #[test]

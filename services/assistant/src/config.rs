@@ -1,4 +1,6 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
+
+use runtime::settings::Source;
 
 /// Answers customers while no human does.
 #[derive(Debug, Clone, clap::Parser)]
@@ -10,9 +12,12 @@ pub struct Config {
     pub listen_addr: SocketAddr,
     #[command(flatten)]
     pub bus: bus::Config,
-    /// The settings file: `faq`, and how each channel answers.
+    /// The settings file (`faq`, and how each channel answers), or `broker`: the settings that are
+    /// kept in the broker, followed without a restart.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
-    pub settings_path: PathBuf,
+    pub source: Source,
+    #[command(flatten)]
+    pub opens: configuration::Args,
 }
 
 #[cfg(test)]

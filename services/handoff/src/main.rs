@@ -12,8 +12,9 @@ async fn main() -> anyhow::Result<()> {
     runtime::init_crypto();
     let _telemetry = runtime::telemetry::init("handoff")?; // flushes when dropped
     let shutdown = runtime::shutdown_on_signal()?;
-    let settings = runtime::settings::Live::fixed(config.settings.load()?);
     let log = bus::connect(&config.bus).await.context("connect to the log")?;
+    let key = Some(&config.store.master_key);
+    let settings = configuration::settings(&config.settings.source, &log, key, &shutdown).await?;
     let store = store::Store::connect(&config.store).context("set up the cache")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
     let keying = config.settings.keying();

@@ -1,7 +1,6 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use domain::settings::Settings;
-use runtime::settings::KeyingArgs;
+use runtime::settings::{KeyingArgs, Live, Source};
 use secrecy::SecretString;
 
 /// Receives WhatsApp webhooks and appends them to the log.
@@ -15,6 +14,8 @@ pub struct Config {
     #[command(flatten)]
     pub bus: bus::Config,
     #[command(flatten)]
+    pub opens: configuration::Args,
+    #[command(flatten)]
     pub webhook: Webhook,
 }
 
@@ -23,25 +24,27 @@ pub struct Config {
 #[group(skip)]
 pub struct Webhook {
     /// App secrets from Meta's dashboard, comma-separated, newest first. Every webhook is signed
-    /// with one; keep the old one listed for a day after a change.
+    /// with one; keep the old one listed for a day after a change. Those of the settings
+    /// (`webhook.app_secrets`) count as well; there must be one, unless the settings may still change.
     #[arg(
         long,
         env = "WHATSAPP_APP_SECRETS",
         hide_env_values = true,
         value_delimiter = ',',
-        required = true,
         value_parser = not_blank
     )]
     pub whatsapp_app_secrets: Vec<SecretString>,
-    /// The verify token that was entered in Meta's dashboard beside the callback URL.
+    /// The verify token that was entered in Meta's dashboard beside the callback URL. Those of the
+    /// settings (`webhook.verify_tokens`) count as well.
     #[arg(long, env = "WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_parser = not_blank)]
-    pub whatsapp_verify_token: SecretString,
+    pub whatsapp_verify_token: Option<SecretString>,
     #[command(flatten)]
     pub keying: KeyingArgs,
-    /// The settings file. With it, what comes for other business numbers than its channels' is
-    /// answered 200, counted, and not stored; and the integrations' hooks and keys are served.
+    /// The settings file, or `broker`: the settings that are kept in the broker, followed without a
+    /// restart. With it, what comes for other business numbers than its channels' is answered 200,
+    /// counted, and not stored; and the integrations' hooks and keys are served.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
-    pub settings_path: Option<PathBuf>,
+    pub source: Option<Source>,
     /// How long the log may take to store a webhook before the answer is 503 and Meta repeats it.
     /// Meta wants answers within a second, and gives up on one after 5 to 20.
     #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "3s", value_parser = humantime::parse_duration)]
@@ -65,9 +68,26 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// `None`: whatever comes is ours, and there is no integration.
-    pub fn settings(&self) -> Result<Option<Settings>, runtime::settings::Error> {
-        self.settings_path.as_deref().map(runtime::settings::load).transpose()
+    /// # Errors
+    /// When no webhook could ever be let in, or no handshake be answered.
+    pub(crate) fn check(&self, settings: Option<&Live>) -> anyhow::Result<()> {
+        let settings = settings.map(Live::now);
+        let saved = settings.as_ref().map(|settings| &settings.webhook);
+        let secrets =
+            !self.whatsapp_app_secrets.is_empty() || saved.is_some_and(|s| !s.app_secrets.is_empty());
+        let tokens =
+            self.whatsapp_verify_token.is_some() || saved.is_some_and(|s| !s.verify_tokens.is_empty());
+        match self.source {
+            _ if secrets && tokens => Ok(()),
+            Some(Source::Broker) => {
+                tracing::warn!("no webhooks are taken until an app secret and a verify token are saved");
+                Ok(())
+            }
+            Some(Source::File(_)) | None => anyhow::bail!(
+                "Meta's webhooks cannot be checked: set WHATSAPP_APP_SECRETS and WHATSAPP_VERIFY_TOKEN, \
+                 or webhook.app_secrets and webhook.verify_tokens in the settings"
+            ),
+        }
     }
 }
 

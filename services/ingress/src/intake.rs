@@ -10,20 +10,20 @@ use bytes::{Bytes, BytesMut};
 use domain::{ConversationKey, derive::Keying};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runtime::{fields, settings::Live, telemetry::TRACE_ONLY};
-use secrecy::SecretString;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::Span;
 use whatsapp::{
-    Signatures, signature,
+    signature,
     webhook::{self, Event, ParseError},
 };
 
 use crate::{
     Webhook,
     entries::{self, Entry, Waves},
+    keys::WebhookKeys,
     metrics::Metrics,
     routes::RouteError,
 };
@@ -36,8 +36,7 @@ const APPENDS_AT_ONCE: usize = 256;
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 pub struct Intake {
-    signatures: Signatures,
-    pub(crate) verify_token: SecretString,
+    pub(crate) keys: WebhookKeys,
     keying: Keying,
     settings: Option<Live>,
     log: bus::Log,
@@ -70,8 +69,7 @@ impl Intake {
             );
         }
         Ok(Self {
-            signatures: Signatures::new(&config.whatsapp_app_secrets),
-            verify_token: config.whatsapp_verify_token.clone(),
+            keys: WebhookKeys::new(config, settings.clone()),
             keying: config.keying.keying(),
             settings,
             log,
@@ -103,7 +101,7 @@ impl Intake {
         let body =
             timeout(self.read_timeout, whole(&mut body, length)).await.unwrap_or(Err(RouteError::TooSlow))?;
         let signature = headers.get(signature::HEADER).map(|value| value.as_bytes());
-        self.signatures.verify(signature, &body).map_err(RouteError::Signature)?;
+        self.keys.now().signatures.verify(signature, &body).map_err(RouteError::Signature)?;
         let events = match webhook::parse(&body, runtime::now()) {
             Ok(events) => events,
             Err(ParseError::NotOurs) => return Ok(Taken::NotOurs),

@@ -11,6 +11,7 @@ mod files;
 mod hooks;
 mod intake;
 mod jwks;
+mod keys;
 mod metrics;
 mod problem;
 mod routes;
@@ -30,17 +31,19 @@ use runtime::settings::Live;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Serves until `shutdown`, then answers what it has begun.
+/// Serves until `shutdown`, then answers what it has begun. Without settings whatever comes is ours,
+/// and there is no integration.
 pub async fn run(
     config: Webhook,
     listener: TcpListener,
     log: bus::Log,
+    settings: Option<Live>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr().context("read the listener's address")?;
     let health = runtime::health::Health::new();
     let log_reachable = health.condition("log");
-    let settings = config.settings()?.map(Live::fixed);
+    config.check(settings.as_ref())?;
     let intake = Arc::new(Intake::new(&config, settings.clone(), log.clone())?);
     let app = router(Arc::clone(&intake))
         .merge(Hooks::router(settings.clone(), log.clone()))

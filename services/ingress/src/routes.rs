@@ -14,10 +14,7 @@ use runtime::telemetry::TRACE_ONLY;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use whatsapp::{
-    signature::{self, BadSignature},
-    webhook::ParseError,
-};
+use whatsapp::{signature::BadSignature, webhook::ParseError};
 
 use crate::{
     intake::{Intake, Taken},
@@ -51,7 +48,7 @@ async fn handshake(
     if asked.mode != "subscribe" || asked.challenge.len() > LONGEST_CHALLENGE_BYTES {
         return Err(RouteError::NoHandshake);
     }
-    if !signature::same_token(&intake.verify_token, &asked.verify_token) {
+    if !intake.keys.now().knows(&asked.verify_token) {
         tracing::warn!("a webhook handshake came with another verify token");
         return Err(RouteError::WrongToken);
     }
@@ -134,14 +131,16 @@ impl RouteError {
     fn what_to_do(&self) -> &'static str {
         match self {
             Self::Signature(_) => {
-                "Sign the exact bytes of the body with the secret of the app that is subscribed, and check that no proxy rewrites the body. WHATSAPP_APP_SECRETS must list that secret."
+                "Sign the exact bytes of the body with the secret of the app that is subscribed, and check that no proxy rewrites the body. WHATSAPP_APP_SECRETS or the settings must list that secret."
             }
             Self::TooLarge => "Send less in one request: Meta stays below 3 MB and 1,000 updates.",
             Self::NotJson(_) => "Send the JSON as Meta does.",
             Self::Unreadable | Self::TooSlow => "Send the whole body at once.",
             Self::Busy | Self::NotStored(_) | Self::NotInTime => "Send the same request again later.",
             Self::NoHandshake => "Ask with hub.mode=subscribe, hub.challenge and hub.verify_token.",
-            Self::WrongToken => "Enter the same token in Meta's dashboard and in WHATSAPP_VERIFY_TOKEN.",
+            Self::WrongToken => {
+                "Enter the same token in Meta's dashboard and in WHATSAPP_VERIFY_TOKEN or the settings."
+            }
         }
     }
 

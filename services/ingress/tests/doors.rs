@@ -14,6 +14,7 @@ use domain::{
 };
 use ingress::Config;
 use reqwest::StatusCode;
+use runtime::settings::Live;
 use salesforce::keys::{KeyPair, generate_key_pair};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -79,8 +80,9 @@ async fn start() -> Service {
     let log = bus::connect(&config.bus).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let settings = Some(Live::fixed(runtime::settings::load(&path).unwrap()));
     let mut running = JoinSet::new();
-    running.spawn(ingress::run(config.webhook, listener, log.clone(), CancellationToken::new()));
+    running.spawn(ingress::run(config.webhook, listener, log.clone(), settings, CancellationToken::new()));
     let http = runtime::http_client(runtime::HttpTimeouts::default()).unwrap();
     Service { url, http, log, _running: running, _nats: nats, _dir: dir }
 }

@@ -14,6 +14,7 @@ use devstack::Nats;
 use futures::{TryStreamExt as _, future::join_all};
 use ingress::{Config, Webhook, entries};
 use reqwest::StatusCode;
+use runtime::settings::Source;
 use secrecy::SecretString;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,11 @@ async fn start(change: impl FnOnce(&mut Webhook)) -> Service {
     change(&mut config.webhook);
     let log = bus::connect(&config.bus).await.unwrap();
     let shutdown = CancellationToken::new();
-    let run = ingress::run(config.webhook.clone(), listener, log, shutdown.clone());
+    let settings = match &config.webhook.source {
+        Some(source) => Some(configuration::settings(source, &log, None, &shutdown).await.unwrap()),
+        None => None,
+    };
+    let run = ingress::run(config.webhook.clone(), listener, log, settings, shutdown.clone());
     #[expect(clippy::disallowed_methods, reason = "awaited by the tests that stop it")]
     let running = tokio::spawn(run);
     let http = runtime::http_client(runtime::HttpTimeouts::default()).unwrap();
@@ -273,7 +278,7 @@ async fn numbers_that_are_not_configured_are_answered_and_not_stored() {
         "phone_number_id": "2", "waba_id": "1", "display_phone_number": "+1", "name": "Support", "access_token": "t"
     }]});
     std::fs::write(&path, settings.to_string()).unwrap();
-    let service = start(|config| config.settings_path = Some(path)).await;
+    let service = start(|config| config.source = Some(Source::File(path))).await;
     assert_eq!(service.post_signed(&webhook_of("3", &[text("1", "49", "foreign")])).await, StatusCode::OK);
     assert_eq!(service.entries().await, 0);
     let account = br#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[
