@@ -104,9 +104,19 @@ impl Error {
         }
     }
 
-    /// A request that was refused may be one that arrived before (§4): history tells.
-    pub(crate) fn may_be_a_repeat(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::BAD_REQUEST | StatusCode::CONFLICT, .. })
+    /// 400: Salesforce does not take something in the request, and rarely says what.
+    pub fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::BAD_REQUEST, .. })
+    }
+
+    /// The request, or one before it that it repeats, may have arrived (§4): history tells.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { status: StatusCode::BAD_REQUEST | StatusCode::CONFLICT, .. }
+                | Self::Transport { .. }
+                | Self::Unavailable { .. }
+        )
     }
 
     pub(crate) fn transport(

@@ -1,6 +1,7 @@
 //! The identity token: proof, signed by us, of who the end user is (User Verification, §2.2).
 //!
-//! The claims are exactly those that Salesforce's own tool writes: `sub`, `iss`, `exp`, `iat`.
+//! The claims are exactly those that Salesforce's own tool writes: `sub`, `iss`, `exp`, `iat`; and
+//! `aud` where an org turns out to check one.
 
 use std::sync::Arc;
 
@@ -68,6 +69,7 @@ pub struct Signer {
     /// Newest first, never none.
     keys: Arc<[SigningKey]>,
     issuer: Arc<str>,
+    audience: Option<Arc<str>>,
 }
 
 struct SigningKey {
@@ -91,6 +93,8 @@ struct Claims<'a> {
     iss: &'a str,
     exp: i64,
     iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
 }
 
 impl Signer {
@@ -135,12 +139,13 @@ impl Signer {
         if issuer.is_empty() {
             return Err(Error::NoIssuer);
         }
-        Ok(Self { keys: sound.into(), issuer: issuer.into() })
+        Ok(Self { keys: sound.into(), issuer: issuer.into(), audience: None })
     }
 
     /// With the integration's key, and those beside it once their moment has come.
     pub fn from_settings(integration: &Integration) -> Result<Self, Error> {
-        KeyRing::from_settings(integration)?.signer(&integration.issuer)
+        let signer = KeyRing::from_settings(integration)?.signer(&integration.issuer)?;
+        Ok(Self { audience: integration.audience.as_deref().map(Into::into), ..signer })
     }
 
     /// An identity token for `sub`, valid for [`LIFETIME_SECONDS`] from `now`.
@@ -150,7 +155,8 @@ impl Signer {
             return Err(Error::BadSubject);
         }
         let iat = now.div_euclid(1000);
-        let claims = Claims { sub, iss: &self.issuer, exp: iat + LIFETIME_SECONDS, iat };
+        let aud = self.audience.as_deref();
+        let claims = Claims { sub, iss: &self.issuer, exp: iat + LIFETIME_SECONDS, iat, aud };
         let due = self.keys.iter().find(|key| key.since <= now).or(self.keys.last());
         let SigningKey { id, key, since: _ } = due.ok_or(Error::CannotSign)?;
         let header = Header { kid: Some(id.clone()), ..Header::new(Algorithm::RS256) };

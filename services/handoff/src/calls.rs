@@ -59,6 +59,7 @@ pub(crate) struct Calls {
     pub(crate) files: Files,
     pub(crate) keying: Keying,
     pub(crate) masker: Masker,
+    pub(crate) pace: bool,
 }
 
 impl Calls {
@@ -88,7 +89,7 @@ impl Calls {
                 }
             };
         };
-        let turn = Doing { calls: self, log, key, state, peer: Peer::new(access, self.store.clone()) };
+        let turn = Doing { calls: self, log, key, state, peer: Peer::new(access) };
         match call {
             Call::Open { thread, session, brief, from, through, again } => {
                 let opening = Opening {
@@ -102,7 +103,9 @@ impl Calls {
                 turn.open_patiently(&opening, *again).await
             }
             Call::Forward { thread, from, through } => {
-                for (id, part) in turn.forwarded(entry, *thread, *from, *through).await? {
+                let parts = turn.forwarded(entry, *thread, *from, *through).await?;
+                turn.room_for(*thread, parts.len()).await?;
+                for (id, part) in parts {
                     turn.give(*thread, id, part).await?;
                 }
                 Ok(Outcome::Silent)
@@ -112,8 +115,9 @@ impl Calls {
                     let cause = format!("{cause}/{index}");
                     derive::uuid("note", &[thread.0.as_bytes(), cause.as_bytes()])
                 };
-                for (index, part) in split_text(&format!("ⓘ {text}"), MESSAGE_LIMIT).into_iter().enumerate()
-                {
+                let parts = split_text(&format!("ⓘ {text}"), MESSAGE_LIMIT);
+                turn.room_for(*thread, parts.len()).await?;
+                for (index, part) in parts.into_iter().enumerate() {
                     turn.peer.send(*thread, id(index), &part, None).await.map_err(failure)?;
                 }
                 Ok(Outcome::Silent)
@@ -207,12 +211,18 @@ impl Doing<'_> {
 
     async fn open(&self, opening: &Opening<'_>, again: bool) -> Result<(), NotOpen> {
         let thread = opening.thread;
-        let fresh = self.fresh(opening).await;
+        let mut fresh = self.fresh(opening).await;
+        let said = self.said(opening.from, opening.through).await.map_err(NotOpen::Log)?;
+        let Transcript { messages, earlier } = transcript::transcript(&said);
+        let with_files: Vec<&Turn> = said.iter().filter(|turn| turn.media.is_some()).collect();
+        let files = &with_files[with_files.len().saturating_sub(TRANSCRIPT_FILES)..];
+        let count = 1 + messages.len() + usize::from(earlier > 0) + files.len();
+        self.room_for(thread, count).await.map_err(NotOpen::Log)?;
         self.admitted(opening, again).await?;
         if !again {
             // 409: ours from an earlier try. Whether it is ours at all shows with the header: a
             // stranger's conversation answers 403.
-            self.peer.create(thread, &fresh).await?;
+            self.start(thread, None, &mut fresh).await?;
         }
         let id = |part: &str, index: usize| {
             let through = opening.through.to_be_bytes();
@@ -221,22 +231,22 @@ impl Doing<'_> {
         // In a conversation that lives already, the header is what opens the messaging session.
         let header = transcript::header(&self.state.customer, opening.session, opening.brief);
         let header_id = id("header", 0);
-        let sent = self.peer.send(thread, header_id, &header, again.then_some(&fresh)).await;
-        match sent {
-            Err(Error::NoSession { .. }) => self.peer.send(thread, header_id, &header, Some(&fresh)).await?,
-            sent => sent?,
+        let anew = Some((header_id, header.as_str()));
+        if again {
+            self.start(thread, anew, &mut fresh).await?;
+        } else {
+            match self.peer.send(thread, header_id, &header, None).await {
+                Err(Error::NoSession { .. }) => self.start(thread, anew, &mut fresh).await?,
+                sent => sent?,
+            }
         }
-        let said = self.said(opening.from, opening.through).await.map_err(NotOpen::Log)?;
-        let Transcript { messages, earlier } = transcript::transcript(&said);
         if earlier > 0 {
             self.earlier(thread, id("earlier", 0), &said, earlier).await.map_err(NotOpen::Log)?;
         }
         for (index, text) in messages.into_iter().enumerate() {
             self.peer.send(thread, id("transcript", index), &text, None).await?;
         }
-        let with_files: Vec<&Turn> = said.iter().filter(|turn| turn.media.is_some()).collect();
-        let newest = with_files.len().saturating_sub(TRANSCRIPT_FILES);
-        for (index, turn) in with_files[newest..].iter().enumerate() {
+        for (index, turn) in files.iter().enumerate() {
             let part = self.part(turn).await.map_err(NotOpen::Log)?;
             // A text says no more than the transcript does.
             if let Part::File { .. } = part {
@@ -244,6 +254,44 @@ impl Doing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Creates the conversation or, with a message, opens another session in it. An org may refuse
+    /// routing attributes that no parameter takes: a rep without them, who has the header, is better
+    /// than none.
+    async fn start(
+        &self,
+        thread: ThreadId,
+        with: Option<(uuid::Uuid, &str)>,
+        fresh: &mut NewSession,
+    ) -> Result<(), Error> {
+        let refused = match self.started(thread, with, fresh).await {
+            Err(error) if error.is_bad_request() => error,
+            started => return started,
+        };
+        let bare = NewSession { language: fresh.language.clone(), ..NewSession::default() };
+        if fresh.routing_attributes.is_empty() || self.started(thread, with, &bare).await.is_err() {
+            return Err(refused);
+        }
+        tracing::error!(
+            error = runtime::error_chain(&refused),
+            "the org refuses the routing attributes: mend the integration's `attributes` or the channel's \
+             parameters; the session was opened without them",
+        );
+        *fresh = bare;
+        Ok(())
+    }
+
+    async fn started(
+        &self,
+        thread: ThreadId,
+        with: Option<(uuid::Uuid, &str)>,
+        fresh: &NewSession,
+    ) -> Result<(), Error> {
+        match with {
+            None => self.peer.create(thread, fresh).await.map(|_| ()),
+            Some((id, text)) => self.peer.send(thread, id, text, Some(fresh)).await,
+        }
     }
 
     /// Everything that was said, as a file; else what came before the newest turns in short.
@@ -262,6 +310,21 @@ impl Doing<'_> {
             return Ok(());
         }
         self.peer.send(thread, id, &transcript::in_short(&said[..earlier]), None).await.map_err(failure)
+    }
+
+    /// A conversation takes 22 messages a minute. What must wait for that waits in its lane and is
+    /// tried again, all of it. Without the cache nobody counts: Salesforce says when it is too much.
+    async fn room_for(&self, thread: ThreadId, messages: usize) -> Result<(), Failure> {
+        if !self.calls.pace {
+            return Ok(());
+        }
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        match self.calls.store.spend(&Budget::CONVERSATION_MESSAGES, thread, messages).await {
+            Ok(Taken::WaitFor(pause)) => {
+                Err(Failure::after(pause, "the conversation had as many messages as Salesforce takes"))
+            }
+            Ok(Taken::Now) | Err(_) => Ok(()),
+        }
     }
 
     /// Waits for the org's budgets, which all replicas share. Without the cache nobody counts:

@@ -28,10 +28,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// `None`: no links are offered.
-    pub fn links(&self) -> Option<PublicLinks> {
-        self.public_url.clone().map(|base| PublicLinks { base, keep: self.file_link_keep })
+    /// The part that [`crate::run`] takes.
+    pub fn options(&self) -> Options {
+        let links = self.public_url.clone().map(|base| PublicLinks { base, keep: self.file_link_keep });
+        let pace = !self.bus.unsafe_disable.iter().any(|name| name.trim() == "pace");
+        Options { links, pace }
     }
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `None`: no links are offered.
+    pub links: Option<PublicLinks>,
+    /// False in fault runs only (`pace` in BATON_UNSAFE_DISABLE): their customers come back faster
+    /// than Salesforce takes messages in one conversation.
+    pub pace: bool,
 }
 
 /// Where links to kept files lead, and how long they open.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bus::{Log, ReaderOptions};
-pub use config::{Config, PublicLinks};
+pub use config::{Config, Options, PublicLinks};
 use domain::derive::Keying;
 use proto::subjects::Kind;
 use runtime::{
@@ -44,10 +44,10 @@ pub async fn run(
     log: Log,
     store: Store,
     settings: Live,
-    links: Option<PublicLinks>,
+    options: Options,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let files = Files::new(log.media().await.context("open the object store")?, links, &keying);
+    let files = Files::new(log.media().await.context("open the object store")?, options.links, &keying);
     let tokens =
         Tokens::new(settings.clone(), store.clone()).context("set up the Salesforce integrations")?;
     let calls = Arc::new(Calls {
@@ -57,6 +57,7 @@ pub async fn run(
         files,
         keying: keying.clone(),
         masker: Masker::new(),
+        pace: options.pace,
     });
     let receipts = Receipts { log: log.clone(), calls: Arc::clone(&calls) };
     let worker = Worker {

@@ -18,5 +18,5 @@ async fn main() -> anyhow::Result<()> {
     let store = store::Store::connect(&config.store).context("set up the cache")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
     let keying = config.settings.keying();
-    handoff::run(keying, listener, log, store, settings, config.links(), shutdown).await
+    handoff::run(keying, listener, log, store, settings, config.options(), shutdown).await
 }

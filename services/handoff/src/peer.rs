@@ -1,39 +1,21 @@
 //! The other side: one person's conversation at Salesforce, with a token that is renewed when it
 //! is refused.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use domain::{EntryId, ThreadId};
 use salesforce::{AttachmentLimits, Client, Created, Error, FileUpload, NewSession, Receipt};
-use store::{Budget, Store, Taken};
 use tokens::{Access, Held};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-/// For the budget of a conversation's messages; then the lane tries again.
-const LONGEST_WAIT: Duration = Duration::from_secs(62);
-
 pub(crate) struct Peer {
     access: Access,
-    store: Store,
 }
 
 impl Peer {
-    pub(crate) fn new(access: Access, store: Store) -> Self {
-        Self { access, store }
-    }
-
-    /// Waits until the conversation may have another message (22 a minute, `miaw-api.md` §9). Without
-    /// the cache nobody counts: Salesforce says when it is too much.
-    async fn paced(&self, thread: ThreadId) {
-        let waiting = async {
-            while let Ok(Taken::WaitFor(pause)) =
-                self.store.spend(&Budget::CONVERSATION_MESSAGES, thread, 1).await
-            {
-                tokio::time::sleep(pause.max(Duration::from_millis(50))).await;
-            }
-        };
-        let _ = tokio::time::timeout(LONGEST_WAIT, waiting).await;
+    pub(crate) fn new(access: Access) -> Self {
+        Self { access }
     }
 
     /// 409 is ours from an earlier try. Whether it is ours at all shows with the header: a
@@ -52,7 +34,6 @@ impl Peer {
         text: &str,
         fresh: Option<&NewSession>,
     ) -> Result<(), Error> {
-        self.paced(thread).await;
         self.call("send message", |held| async move {
             self.client().send_text(&held.token, thread, id, text, fresh).await
         })
@@ -72,7 +53,6 @@ impl Peer {
         file_id: Uuid,
         file: &FileUpload<'_>,
     ) -> Result<(), Error> {
-        self.paced(thread).await;
         self.call("send file", |held| async move {
             self.client().send_file(&held.token, thread, id, file_id, file, None).await
         })
@@ -89,7 +69,6 @@ impl Peer {
         option: &str,
         title: &str,
     ) -> Result<(), Error> {
-        self.paced(thread).await;
         self.call("send choice", |held| async move {
             self.client().send_choice(&held.token, thread, id, offered_in, option, title).await
         })

@@ -39,9 +39,7 @@ impl Handler for Receipts {
         let Some(access) = self.calls.tokens.access(&told.number, told.contact) else { return Ok(()) };
         let kind = status.status.as_bytes();
         let id = derive::uuid("receipt", &[told.thread.0.as_bytes(), told.entry.as_str().as_bytes(), kind]);
-        let acked = Peer::new(access, self.calls.store.clone())
-            .acknowledge(told.thread, (id, receipt, told.entry))
-            .await;
+        let acked = Peer::new(access).acknowledge(told.thread, (id, receipt, told.entry)).await;
         match acked {
             Ok(()) => Ok(()),
             Err(error) => {

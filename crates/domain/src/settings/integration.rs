@@ -29,6 +29,10 @@ pub struct Integration {
     /// Must equal the issuer of the keyset in Salesforce, byte for byte.
     #[serde(default = "default_issuer")]
     pub issuer: String,
+    /// The `aud` of identity tokens, for an org that checks one; Salesforce's set-up names none
+    /// (`miaw-api.md` §12, question 3).
+    #[serde(default)]
+    pub audience: Option<String>,
     /// The SCRT2 host, as the deployment's code snippet shows it. Derived when absent.
     #[serde(default)]
     pub messaging_url: Option<Url>,

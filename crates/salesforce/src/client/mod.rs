@@ -237,6 +237,11 @@ impl Client {
         match self.call("POST /conversation", call).await {
             Ok(_) => Ok(Created::Created),
             Err(Error::Refused { status: StatusCode::CONFLICT, .. }) => Ok(Created::AlreadyExists),
+            // Says nothing: the id may be taken, by an earlier try of ours. Then it is there to see.
+            Err(error) if error.is_bad_request() => match self.conversation(token, id).await {
+                Ok(_) => Ok(Created::AlreadyExists),
+                Err(_) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -264,7 +269,7 @@ impl Client {
     /// With `new_session` the message opens a messaging session: only when none is live (§10).
     /// One call per conversation at a time, or the order is lost.
     ///
-    /// A 400 or 409 may mean that this id arrived before: history is asked then.
+    /// Where it may have arrived all the same, history is asked.
     ///
     /// # Errors
     /// [`Error::NoSession`]: send again with `new_session`. [`Error::NotFound`] or a refusal may
@@ -296,7 +301,9 @@ impl Client {
         self.sent(token, id, message_id, answer).await
     }
 
-    /// A 400 or 409 may mean that this id arrived before: history is asked then.
+    /// A 400 or 409 may mean that this id arrived before, and without an answer it may have arrived
+    /// now: history is asked then, before anybody repeats it. What a repeated id does is not public
+    /// (§12 no. 7): at worst the rep reads it twice.
     async fn sent(
         &self,
         token: &AccessToken,
@@ -306,7 +313,7 @@ impl Client {
     ) -> Result<Sent, Error> {
         match answer {
             Ok(_) => Ok(Sent::Accepted),
-            Err(error) if error.may_be_a_repeat() => match self.has_message(token, id, message_id).await {
+            Err(error) if error.may_have_arrived() => match self.has_message(token, id, message_id).await {
                 Ok(true) => Ok(Sent::Already),
                 Ok(false) | Err(_) => Err(error),
             },
