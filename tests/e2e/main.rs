@@ -13,7 +13,9 @@ mod inbound;
 mod kinds;
 mod leaks;
 mod one_trace;
+mod operators;
 mod outbound;
+mod switches;
 mod users;
 
 use std::time::Duration;
