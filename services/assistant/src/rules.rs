@@ -294,6 +294,8 @@ fn bounded(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod evaluation;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod wishes;

@@ -101,13 +101,16 @@ pub(crate) fn topic_reason(topic: &str) -> String {
 
 /// What a rep should know, by simple rules.
 pub(crate) fn brief(rules: &Rules, reason: &str, ask: &Ask, history: &History) -> Brief {
-    let said: Vec<&str> = history
+    let mut words: Vec<String> = history
         .present()
+        .rev()
+        // What came before was for the rep who answered it.
+        .take_while(|turn| turn.who != Who::Person)
         .filter(|turn| turn.who == Who::Customer && !rules.is_courtesy(&turn.text))
-        .map(|turn| turn.text.as_str())
+        .take(SUMMARY_MESSAGES)
+        .map(|turn| clip(&turn.text, SUMMARY_CHARACTERS))
         .collect();
-    let newest = said.len().saturating_sub(SUMMARY_MESSAGES);
-    let words: Vec<String> = said[newest..].iter().map(|text| clip(text, SUMMARY_CHARACTERS)).collect();
+    words.reverse();
     Brief {
         reason: reason.to_owned(),
         summary: (!words.is_empty()).then(|| format!("The customer wrote: {}", words.join(" · "))),
@@ -234,6 +237,8 @@ mod tests {
             human_until: None,
         };
         let before = history(&[
+            (Who::Customer, "where is my invoice"),
+            (Who::Person, "[Marta] here it is"),
             (Who::Customer, "hola"),
             (Who::Assistant, "¡Hola!"),
             (Who::Customer, "mi pedido no llega"),

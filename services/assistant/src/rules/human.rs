@@ -101,6 +101,9 @@ impl Phrases {
     }
 }
 
+/// Words after "anyone" in which it must be told what they are wanted for.
+const REACH: usize = 8;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Talk,
@@ -121,6 +124,32 @@ enum Clause {
 }
 
 impl Lexicon {
+    #[cfg(test)]
+    pub(super) fn phrases(&self) -> Vec<String> {
+        let lists = [
+            &self.talk,
+            &self.want,
+            &self.exists,
+            &self.tails,
+            &self.serve,
+            &self.person,
+            &self.anyone,
+            &self.team,
+            &self.bare,
+            &self.needs_article,
+            &self.articles,
+            &self.links,
+            &self.after,
+            &self.negations,
+            &self.opinions,
+            &self.bots,
+            &self.not_before,
+            &self.told,
+            &self.fillers,
+        ];
+        lists.iter().flat_map(|list| list.0.iter().map(|phrase| phrase.join(" "))).collect()
+    }
+
     pub(super) fn asks_for_person(&self, clauses: &[Vec<String>]) -> bool {
         let clauses: Vec<Clause> = clauses.iter().map(|words| self.clause(words)).collect();
         clauses.contains(&Clause::Asks)
@@ -128,7 +157,13 @@ impl Lexicon {
     }
 
     fn clause(&self, words: &[String]) -> Clause {
-        if (0..words.len()).any(|at| self.verb_first(words, at) || self.noun_first(words, at)) {
+        let asks = |at| {
+            self.verb_first(words, at)
+                || self.noun_first(words, at)
+                || self.refuses_to_talk_to_a_bot(words, at)
+                || self.asks_whether_anyone_is_there(words, at)
+        };
+        if (0..words.len()).any(asks) {
             return Clause::Asks;
         }
         let mut at = 0;
@@ -257,6 +292,63 @@ impl Lexicon {
             before = &before[..before.len() - length];
         }
         false
+    }
+
+    /// "I don't want to talk to a robot", the verb or the bot at `at`: whoever says so wants a person.
+    fn refuses_to_talk_to_a_bot(&self, words: &[String], at: usize) -> bool {
+        let wishes = || (0..words.len()).any(|at| self.want.at_start(&words[at..]) > 0);
+        let behind = |mut next: usize, between: &Phrases, wanted: &dyn Fn(&[String]) -> usize| {
+            while next < words.len() {
+                match (wanted(&words[next..]), between.at_start(&words[next..])) {
+                    (0, 0) => return None,
+                    (0, length) => next += length,
+                    (length, _) => return Some(next + length),
+                }
+            }
+            None
+        };
+        let bot = |words: &[String]| self.bots.at_start_with(words, self.prefixes);
+        let talk = |words: &[String]| self.talk.at_start(words);
+        let verb = talk(&words[at..]);
+        if verb > 0 {
+            return self.is_negated(words, at) && wishes() && behind(at + verb, &self.links, &bot).is_some();
+        }
+        let noun = bot(&words[at..]);
+        if noun == 0 {
+            return false;
+        }
+        match self.order {
+            Order::VerbFirst => false,
+            Order::NounAfterLink => {
+                self.is_negated(words, at) && wishes() && behind(at + noun, &self.after, &talk).is_some()
+            }
+            Order::NounAnywhere => behind(at + noun, &self.after, &talk)
+                .is_some_and(|end| self.negations.at_start(&words[end..]) > 0),
+        }
+    }
+
+    /// "Is anyone there?", "is there someone who can help me".
+    fn asks_whether_anyone_is_there(&self, words: &[String], at: usize) -> bool {
+        let exists = self.exists.at_start(&words[at..]);
+        if exists == 0 || self.is_negated(words, at) {
+            return false;
+        }
+        let mut next = at + exists;
+        while next < words.len() && self.tails.at_start(&words[next..]) > 0 {
+            next += self.tails.at_start(&words[next..]);
+        }
+        let anyone = self.anyone.at_start_with(&words[next.min(words.len())..], self.prefixes);
+        if anyone == 0 {
+            return false;
+        }
+        let behind = &words[next + anyone..];
+        let does = |at: usize| {
+            self.talk.at_start(&behind[at..]) > 0
+                || self.serve.at_start_with(&behind[at..], self.prefixes) > 0
+        };
+        behind.is_empty()
+            || (0..behind.len().min(REACH)).any(does)
+            || behind.iter().all(|word| self.tails.at_start(std::slice::from_ref(word)) > 0)
     }
 
     fn turns_down_a_bot(&self, words: &[String]) -> bool {

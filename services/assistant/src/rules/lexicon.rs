@@ -16,11 +16,11 @@ fn english() -> Lexicon {
         ),
         want: Phrases::of(
             "want, wanna, need, prefer, id like, would like, give me, get, send me, bring me, request, require, demand, \
-             find me, let me have",
+             find me, let me have, call a, call an, call the",
         ),
         exists: Phrases::of("is there, are there, isnt there, is it possible to have"),
         tails: Phrases::of(
-            "i, we, who, that, there, here, available, around, online, to, on, please, in charge, behind",
+            "i, we, who, that, there, out there, here, available, around, online, to, on, please, in charge, behind",
         ),
         serve: Phrases::of("help, assist, answer, call, take over, respond, reply"),
         person: Phrases::of(
@@ -35,7 +35,8 @@ fn english() -> Lexicon {
              the team, sales team, support, help desk, helpdesk, staff, your staff, tech support",
         ),
         bare: Phrases::of(
-            "human, human being, person, agent, representative, rep, operator, advisor, adviser, \
+            "human, human being, person, agent, representative, rep, operator, advisor, adviser, is anyone there, \
+             is anybody there, is someone there, is somebody there, anyone there, anybody there, \
              customer service, customer support, customer care, live chat, live support, someone real, \
              real one, human support, human help, human agent, human assistance",
         ),
@@ -77,7 +78,7 @@ fn spanish() -> Lexicon {
              comunicame, comuniquenme, comunicarse, contactar, contactarme, contacteme, contacto, pasame, \
              paseme, pasenme, pasarme, transferir, transferirme, transfiereme, transfierame, transfieran, \
              transferencia, conectame, conecteme, conectar, conectarme, derivame, deriveme, derivar, \
-             ponme, poneme, pongame",
+             ponme, poneme, pongame, me pasas, me pasan, me pasa, me comunicas, me comunican, me comunica, me pones, me pone",
         ),
         want: Phrases::of(
             "quiero, quisiera, queria, quiera, necesito, necesitaria, prefiero, deseo, dame, deme, solicito, \
@@ -87,7 +88,7 @@ fn spanish() -> Lexicon {
         exists: Phrases::of("hay, no hay, habra, existe"),
         tails: Phrases::of("real, que, ahi, disponible, con quien, con la que, con el que, para, aqui"),
         serve: Phrases::of(
-            "atender, atienda, ayudar, ayude, atenderme, ayudarme, responder, responda, llamar",
+            "atender, atienda, atiende, ayudar, ayude, ayuda, atenderme, ayudarme, responder, responda, llamar",
         ),
         person: Phrases::of(
             "humano, humana, ser humano, persona, personas, agente, agentes, asesor, asesora, operador, \
@@ -144,7 +145,7 @@ fn portuguese() -> Lexicon {
         person: Phrases::of(
             "humano, humana, ser humano, pessoa, pessoas, atendente, atendentes, agente, agentes, operador, \
              operadora, representante, funcionario, funcionaria, consultor, consultora, supervisor, supervisora, \
-             gerente, alguem real, alguem de verdade, atendimento humano, atendimento pessoal",
+             gerente, vendedor, vendedora, alguem real, alguem de verdade, atendimento humano, atendimento pessoal",
         ),
         anyone: Phrases::of("alguem, gente"),
         team: Phrases::of(
@@ -309,12 +310,12 @@ fn arabic() -> Lexicon {
         serve: Phrases::of("يساعدني, يرد, يكلمني, يتواصل, يخدمني, يتصل"),
         person: Phrases::of(
             "انسان, انسانا, انسان حقيقي, بشري, بشريا, بشر, شخص, شخصا, شخص حقيقي, موظف, موظفا, موظفه, موظفين, \
-             موظف بشري, ممثل, ممثلا, مندوب, مندوبا, وكيل, وكيلا, مشغل, مسؤول, مسوول, موظف خدمه العملاء, \
+             موظف بشري, ممثل, ممثلا, مندوب, مندوبا, وكيل, وكيلا, مشغل, مسوول, موظف خدمه العملاء, \
              ممثل خدمه العملاء, حد حقيقي, احد حقيقي",
         ),
         anyone: Phrases::of("احد, حد, احدا, احدهم"),
         team: Phrases::of(
-            "خدمه العملاء, خدمه عملاء, دعم, دعم الفني, دعم فني, فريق الدعم, خدمه الزبائن, فريق, فريقكم",
+            "خدمه العملاء, خدمه عملاء, دعم, دعم الفني, دعم فني, فريق الدعم, خدمه الزباين, فريق, فريقكم",
         ),
         bare: Phrases::of(
             "انسان, انسانا, بشري, شخص, شخص حقيقي, موظف, موظفه, ممثل, مندوب, وكيل, مشغل, خدمه العملاء, خدمه عملاء, \

@@ -19,7 +19,7 @@ pub(super) static ALL: [Manners; 7] = [
         what_about: "Te pongo con una persona. Para que pueda ayudarte enseguida: ¿de qué se trata?",
         does_not_know: "No tengo respuesta para eso. ¿Puedes decirlo con otras palabras?",
         frustrated: "ridiculo, inaceptable, estoy harto, estoy harta, harto de, harta de, perdida de tiempo, \
-                     perder el tiempo, estoy furioso, estoy furiosa, estoy enojado, estoy enojada, muy enojado, muy enojada, \
+                     perder el tiempo, servicio tan malo, es pesimo, mal servicio, estoy furioso, estoy furiosa, estoy enojado, estoy enojada, muy enojado, muy enojada, \
                      estoy frustrado, estoy frustrada, pesimo servicio, el peor servicio, una verguenza, es una burla, \
                      bot inutil, no sirves para nada, no sirve para nada, cuantas veces tengo que",
     },
@@ -37,7 +37,7 @@ pub(super) static ALL: [Manners; 7] = [
         what_about: "Je vous mets en relation avec une personne. Pour qu'elle puisse vous aider tout de suite : de quoi s'agit-il ?",
         does_not_know: "Je n'ai pas de réponse à cela. Pouvez-vous le dire autrement ?",
         frustrated: "inadmissible, inacceptable, c est ridicule, j en ai marre, marre de, ras le bol, perte de temps, \
-                     perdre mon temps, je suis furieux, je suis furieuse, tres enerve, tres enervee, je suis en colere, \
+                     perdre mon temps, c est nul, rien ne marche, je suis furieux, je suis furieuse, tres enerve, tres enervee, je suis en colere, \
                      je suis frustre, je suis frustree, une honte, scandaleux, service nul, pire service, bot inutile, \
                      vous vous moquez de moi, combien de fois dois je",
     },
@@ -47,22 +47,23 @@ pub(super) static ALL: [Manners; 7] = [
         does_not_know: "Darauf habe ich keine Antwort. Können Sie es anders ausdrücken?",
         frustrated: "lacherlich, inakzeptabel, eine frechheit, unverschamt, unverschamtheit, ich habe es satt, hab es satt, \
                      die nase voll, die schnauze voll, zeitverschwendung, ich bin wutend, ich bin sauer, stinksauer, \
-                     ich bin frustriert, schlechtester service, miserabler service, mieser service, eine zumutung, \
+                     ich bin frustriert, schlechter service, schlechtester service, miserabler service, mieser service, eine zumutung, \
                      nutzloser bot, dummer bot, zum dritten mal, wie oft muss ich, wie oft soll ich",
     },
     Manners {
         declines: "لا أستطيع أن أوصلك بشخص من هنا، لكني سأساعدك قدر ما أستطيع. ما الموضوع؟",
         what_about: "سأوصلك بشخص. لكي يساعدك فورًا: ما الموضوع؟",
         does_not_know: "ليست لدي إجابة عن ذلك. هل يمكنك قول ذلك بكلمات أخرى؟",
-        frustrated: "سخيف, غير مقبول, مهزله, مضيعه للوقت, مللت من, سئمت, انا غاضب, انا غاضبه, انا محبط, انا محبطه, \
-                     اسوا خدمه, خدمه سيئه جدا, عار عليكم, كم مره يجب",
+        frustrated: "سخيف, غير مقبول, مهزله, مضيعه للوقت, مللت من, سيمت, انا غاضب, انا غاضبه, انا محبط, انا محبطه, \
+                     اسوا خدمه, خدمه سييه جدا, عار عليكم, كم مره يجب",
     },
     Manners {
         declines: "यहाँ से मैं आपको किसी व्यक्ति से नहीं जोड़ सकता, पर जितना हो सके मदद करूँगा। बात किस बारे में है?",
         what_about: "मैं आपको किसी व्यक्ति से जोड़ता हूँ। वे तुरंत मदद कर सकें, इसलिए बताइए: बात किस बारे में है?",
         does_not_know: "इसका उत्तर मेरे पास नहीं है। क्या आप इसे दूसरे शब्दों में कह सकते हैं?",
         frustrated: "बकवास, बेकार सेवा, घटिया सेवा, समय की बर्बादी, समय बर्बाद, मैं परेशान हो गया, मैं परेशान हो गई, \
-                     तंग आ गया, तंग आ गई, बहुत गुस्सा, सबसे खराब सेवा, कितनी बार",
+                     तंग आ गया, तंग आ गई, बहुत बुरा, बेकार सर्विस, बहुत गुस्सा, सबसे खराब सेवा, कितनी बार, bakwas, bekar service, bekaar service, bekar seva, ghatiya, tang aa gaya, \
+                     tang aa gayi, bahut gussa, time waste",
     },
 ];
 
@@ -72,7 +73,7 @@ pub(super) struct Manners {
     pub(super) what_about: &'static str,
     pub(super) does_not_know: &'static str,
     /// Separated by commas; folded as `words` folds.
-    frustrated: &'static str,
+    pub(super) frustrated: &'static str,
 }
 
 impl Manners {

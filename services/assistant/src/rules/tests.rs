@@ -171,3 +171,21 @@ proptest! {
         prop_assert_eq!(said, say(&rules, &ask));
     }
 }
+
+/// A phrase that is not folded as messages are is never found.
+#[test]
+fn every_phrase_is_written_as_messages_are_folded() {
+    let frustrated = super::manners::ALL.iter().flat_map(|manners| manners.frustrated.split(','));
+    let odd: Vec<&str> = frustrated
+        .filter(|phrase| {
+            super::words::words(phrase).join(" ") != phrase.split_whitespace().collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    let odd: Vec<String> = super::lexicon::all()
+        .iter()
+        .flat_map(super::human::Lexicon::phrases)
+        .filter(|phrase| super::words::words(phrase).join(" ") != **phrase)
+        .collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}

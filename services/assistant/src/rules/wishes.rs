@@ -77,6 +77,10 @@ fn wishes_for_a_person_in_english() {
             "I need to speak to someone in billing",
         ],
         &[
+            "I can't connect to the computer",
+            "is there anyone who bought this in red",
+            "is there someone at the shop on Sunday",
+            "the robot vacuum does not want to charge",
             "I am a human",
             "I'm a human, not a robot",
             "are you human?",
