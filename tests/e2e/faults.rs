@@ -38,9 +38,11 @@ async fn control_without_append_once_the_checker_fails() {
 }
 
 #[tokio::test]
-#[ignore = "does harm in about every third run only: run it by hand until it does in every one"]
 async fn control_without_the_decision_chain_the_checker_fails() {
-    noticed(Scenario { disable: vec!["lease", "decision-chain"], ..control() }).await;
+    // Two workers that keep pace decide the same; one that is held up between reading a state and
+    // storing the next one puts an old one on top.
+    let troubles = vec![Trouble::Stutter { service: "handoff", replica: 0, seconds: 20 }];
+    noticed(Scenario { troubles, disable: vec!["lease", "decision-chain"], ..control() }).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ pub mod python;
 
 use std::{net::TcpListener, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 pub use binaries::{nats_server, valkey_server};
 pub use process::Process;
 use tempfile::TempDir;
@@ -191,9 +191,16 @@ impl Valkey {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that the system gives to outgoing connections
+/// (Linux: from 32768 on): one of them could take it before the server does, or while it restarts.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    for _ in 0..100 {
+        let port = fastrand::u16(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port between 10000 and 32000")
 }
 
 /// Until something accepts on 127.0.0.1:`port`.

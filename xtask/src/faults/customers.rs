@@ -74,6 +74,8 @@ pub(crate) fn start(
         tasks.spawn(async move {
             while person.rounds < rounds || !*over.borrow() {
                 if let Err(waited_for) = person.round().await {
+                    // Nobody waits for one who gave up.
+                    person.progress.last[index].store(u64::MAX, Ordering::Relaxed);
                     return Some(format!("{} in round {}: {waited_for}", person.phone, person.rounds));
                 }
             }
@@ -179,10 +181,7 @@ impl Person {
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&[String], usize) -> bool) -> Result<(), String> {
-        let there = |watch: &Watch| {
-            let phone = watch.phone(&self.phone);
-            holds(&phone.texts, phone.replies)
-        };
+        let there = |watch: &Watch| watch.phone(&self.phone, |phone| holds(&phone.texts, phone.replies));
         if !self.watch.until(self.patience, there).await {
             return Err(format!("waited for {what}"));
         }

@@ -140,7 +140,8 @@ impl Scenario {
             [("RUST_LOG", "info"), ("SEND_GRACE", "15s"), ("GRAPH_TIMEOUT", "4s")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into();
-        // These customers chat faster than WhatsApp's rate for a pair lets them be answered.
+        // These customers chat faster than WhatsApp's rate for a pair lets them be answered, and come
+        // back faster than Salesforce's rate for a conversation allows.
         let off = [&["pace"], self.disable.as_slice()].concat();
         env.push(("BATON_UNSAFE_DISABLE".into(), off.join(",")));
         let options =

@@ -20,6 +20,12 @@ pub enum Trouble {
         replica: usize,
         seconds: u64,
     },
+    /// Held up and let go ten times a second: whatever takes two steps is caught between them.
+    Stutter {
+        service: &'static str,
+        replica: usize,
+        seconds: u64,
+    },
     KillNats {
         down_ms: u64,
     },
@@ -36,6 +42,9 @@ impl fmt::Display for Trouble {
             Self::Kill { service, replica } => write!(f, "kill -9 {service}-{replica}"),
             Self::Pause { service, replica, seconds } => {
                 write!(f, "pause {service}-{replica} for {seconds} s")
+            }
+            Self::Stutter { service, replica, seconds } => {
+                write!(f, "stutter {service}-{replica} for {seconds} s")
             }
             Self::KillNats { down_ms } => write!(f, "kill -9 nats-server for {down_ms} ms"),
             Self::KillValkey { down_ms } => write!(f, "kill -9 Valkey for {down_ms} ms"),
@@ -75,7 +84,7 @@ impl Trouble {
             };
             // What it takes to make it and to get over it, roughly.
             planned += Duration::from_secs(match trouble {
-                Self::Pause { seconds, .. } => seconds + 3,
+                Self::Pause { seconds, .. } | Self::Stutter { seconds, .. } => seconds + 3,
                 Self::Kill { .. } | Self::KillNats { .. } | Self::KillValkey { .. } | Self::EmptyValkey => 5,
             });
             all.push(trouble);
@@ -90,6 +99,15 @@ impl Trouble {
                 stack.service(service, replica).signal("STOP")?;
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 stack.service(service, replica).signal("CONT")
+            }
+            Self::Stutter { service, replica, seconds } => {
+                for _ in 0..seconds * 10 {
+                    for signal in ["STOP", "CONT"] {
+                        stack.service(service, replica).signal(signal)?;
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+                Ok(())
             }
             Self::KillNats { down_ms } => {
                 stack.nats.kill().await?;

@@ -70,8 +70,11 @@ impl Watch {
         Self { seen, changed, stop, task: Arc::new(Mutex::new(Some(task))) }
     }
 
-    pub(crate) fn phone(&self, customer: &str) -> Phone {
-        self.lock().phones.get(customer).cloned().unwrap_or_default()
+    pub(crate) fn phone<T>(&self, customer: &str, look: impl FnOnce(&Phone) -> T) -> T {
+        match self.lock().phones.get(customer) {
+            Some(phone) => look(phone),
+            None => look(&Phone::default()),
+        }
     }
 
     pub(crate) fn is_accepted(&self, wamid: &str) -> bool {
