@@ -56,7 +56,9 @@ pub struct Log {
     pub(crate) checkpoints: jetstream::kv::Store,
     pub(crate) generation: watch::Receiver<u64>,
     media_keep: Duration,
-    replicas: usize,
+    pub(crate) replicas: usize,
+    /// At start-up.
+    pub(crate) patience: Duration,
     safeguards: Arc<Safeguards>,
 }
 
@@ -109,6 +111,7 @@ impl Log {
             generation,
             media_keep: config.media_keep,
             replicas: config.nats_replicas,
+            patience: config.nats_patience,
         })
     }
 

@@ -21,7 +21,7 @@ use crate::{
     entry::millis,
     log::Published,
     read::none_is_fine,
-    streams::{SETTINGS, bucket_name},
+    streams::{SETTINGS, bucket_name, ensure_settings},
 };
 
 const KEY: &str = "document";
@@ -75,11 +75,13 @@ pub enum Replaced {
 }
 
 impl Log {
-    /// The configuration's bucket, which [`crate::connect`] makes.
+    /// The configuration's bucket. Made when it is first opened, where the broker lets us; else
+    /// waited for.
     ///
     /// # Errors
-    /// When the broker cannot be reached.
+    /// When it is not there in time, or not safe.
     pub async fn settings(&self) -> Result<Revisions, Error> {
+        ensure_settings(&self.context, self.replicas, self.patience).await?;
         let stream = self
             .context
             .get_stream_no_info(bucket_name(SETTINGS))

@@ -41,10 +41,18 @@ pub(crate) async fn ensure(context: &Context, config: &Config) -> Result<(), Err
     for bucket in [MEMBERSHIP, CHECKPOINTS] {
         ensure_stream(context, bucket_stream(bucket, replicas), until).await?;
     }
-    let settings =
-        stream::Config { max_messages_per_subject: SETTINGS_HISTORY, ..bucket_stream(SETTINGS, replicas) };
-    ensure_stream(context, settings, until).await?;
     Ok(())
+}
+
+/// Where services take their settings from the broker.
+pub(crate) async fn ensure_settings(
+    context: &Context,
+    replicas: usize,
+    patience: Duration,
+) -> Result<(), Error> {
+    let bucket = bucket_stream(SETTINGS, replicas);
+    let settings = stream::Config { max_messages_per_subject: SETTINGS_HISTORY, ..bucket };
+    ensure_stream(context, settings, Instant::now() + patience).await
 }
 
 fn check_budget(config: &Config) -> Result<(), Error> {

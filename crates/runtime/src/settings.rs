@@ -170,11 +170,8 @@ impl<T> Derived<T> {
 
 /// Reads, fills in and checks the settings at `path`.
 pub fn load(path: &Path) -> Result<Settings, Error> {
-    let text = read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let value: Value =
-        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.into(), source })?;
     let invalid = |found| Error::Invalid { path: path.into(), found };
-    let settings = check(value, path.parent().unwrap_or(Path::new("."))).map_err(invalid)?;
+    let settings = parse(filled_in(path)?).map_err(invalid)?;
     // Nothing is added to a file while services run.
     if settings.channels.is_empty() {
         let problem = "at least one WhatsApp number is needed".into();
@@ -190,28 +187,32 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
 pub fn check(mut value: Value, base: &Path) -> Result<Settings, Vec<Invalid>> {
     let mut found = Vec::new();
     fill_in(&mut value, "", base, &mut found);
-    let settings = if found.is_empty() { parse(value, &mut found) } else { None };
-    settings.filter(|_| found.is_empty()).ok_or(found)
+    if found.is_empty() { parse(value) } else { Err(found) }
 }
 
-fn parse(value: Value, found: &mut Vec<Invalid>) -> Option<Settings> {
+/// The settings at `path` with everything that stands elsewhere put in its place; not checked.
+pub fn filled_in(path: &Path) -> Result<Value, Error> {
+    let text = read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let mut value =
+        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.into(), source })?;
+    let mut found = Vec::new();
+    fill_in(&mut value, "", path.parent().unwrap_or(Path::new(".")), &mut found);
+    if found.is_empty() { Ok(value) } else { Err(Error::Invalid { path: path.into(), found }) }
+}
+
+fn parse(value: Value) -> Result<Settings, Vec<Invalid>> {
+    let mut found = Vec::new();
     // One by one first: serde stops at the first error and does not say in which element.
-    each::<Channel>(&value, "channels", found);
-    each::<Integration>(&value, "integrations", found);
-    each::<FaqEntry>(&value, "faq", found);
+    each::<Channel>(&value, "channels", &mut found);
+    each::<Integration>(&value, "integrations", &mut found);
+    each::<FaqEntry>(&value, "faq", &mut found);
     if !found.is_empty() {
-        return None;
+        return Err(found);
     }
-    match serde_json::from_value::<Settings>(value) {
-        Ok(settings) => {
-            found.extend(settings.check());
-            Some(settings)
-        }
-        Err(error) => {
-            found.push(Invalid { field: "settings".into(), problem: error.to_string() });
-            None
-        }
-    }
+    let settings = serde_json::from_value::<Settings>(value)
+        .map_err(|error| vec![Invalid { field: "settings".into(), problem: error.to_string() }])?;
+    let found = settings.check();
+    if found.is_empty() { Ok(settings) } else { Err(found) }
 }
 
 fn each<T: DeserializeOwned>(value: &Value, list: &str, found: &mut Vec<Invalid>) {

@@ -25,13 +25,11 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bus::{Log, ReaderOptions};
 pub use config::{Config, Egress};
-use domain::settings::Settings;
 use follower::Followers;
 use media::Fetching;
 use metrics::Metrics;
 use proto::subjects::Kind;
 use runtime::{health::Health, settings::Live};
-use salesforce::Attachments;
 use sender::{Files, Sender};
 use store::{Pacer, Store};
 use tokens::Tokens;
@@ -70,10 +68,7 @@ pub async fn run(
             config.send_ledger,
             metrics.clone(),
             pacer.clone(),
-            Files::new(
-                media.clone(),
-                attachments(&settings.now()).context("set up the client for reps' files")?,
-            ),
+            Files::new(media.clone(), settings.clone()).context("set up the client for reps' files")?,
         ),
     };
     let fetching = Fetching { settings: settings.clone(), log: log.clone(), whatsapp, media };
@@ -150,10 +145,4 @@ pub async fn run(
         tracing::warn!("streams were still being closed when the grace period ended");
     }
     outcome.map(|_| ())
-}
-
-fn attachments(settings: &Settings) -> anyhow::Result<Attachments> {
-    let hosts: Vec<_> =
-        settings.integrations.iter().filter_map(|integration| integration.messaging_url().ok()).collect();
-    Ok(Attachments::new(&hosts)?)
 }

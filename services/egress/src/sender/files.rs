@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bus::{Failure, MediaStore};
@@ -12,10 +12,11 @@ use bytes::{Bytes, BytesMut};
 use domain::{
     PhoneNumberId, SendId,
     message::{Attachment, Buttons, File, Header, MediaKind, Outgoing, Template},
-    settings::Channel,
+    settings::{Channel, Settings},
 };
 use futures::Stream;
-use salesforce::{Attachments, Download, FetchError};
+use runtime::settings::{Derived, Live};
+use salesforce::{Attachments, ConfigError, Download, FetchError};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::Semaphore,
@@ -36,7 +37,9 @@ const REMEMBERED: usize = 1_024;
 
 pub(crate) struct Files {
     media: MediaStore,
-    attachments: Attachments,
+    settings: Live,
+    /// `None`: there can be no client, which has been said.
+    attachments: Derived<Option<Attachments>>,
     transfers: Semaphore,
     buffered: Semaphore,
     uploads: Mutex<HashMap<SendId, (String, MediaKind)>>,
@@ -55,10 +58,34 @@ impl From<bus::Error> for Unsent {
     }
 }
 
+/// Files are where the integrations' conversations are.
+fn client(settings: &Settings) -> Result<Attachments, ConfigError> {
+    let hosts: Vec<_> =
+        settings.integrations.iter().filter_map(|integration| integration.messaging_url().ok()).collect();
+    Attachments::new(&hosts)
+}
+
 impl Files {
-    pub(crate) fn new(media: MediaStore, attachments: Attachments) -> Self {
+    /// # Errors
+    /// When there can be no client for reps' files.
+    pub(crate) fn new(media: MediaStore, settings: Live) -> Result<Self, ConfigError> {
+        let now = settings.now();
+        let attachments = Derived::new(Arc::clone(&now), Some(client(&now)?));
         let (transfers, buffered) = (Semaphore::new(TRANSFERS), Semaphore::new(BUFFERED));
-        Self { media, attachments, transfers, buffered, uploads: Mutex::default() }
+        Ok(Self { media, settings, attachments, transfers, buffered, uploads: Mutex::default() })
+    }
+
+    /// The client for reps' files, as the settings are now.
+    fn attachments(&self) -> Arc<Option<Attachments>> {
+        let settings = self.settings.now();
+        self.attachments.of(&settings, |before| match client(&settings) {
+            Ok(client) => Some(client),
+            Err(error) => {
+                let error = runtime::error_chain(&error);
+                tracing::error!(error, "the client for reps' files is kept as it was");
+                before.cloned().flatten()
+            }
+        })
     }
 
     /// The id and kind of the body's file, uploaded if it was not before. `None`: it has no file.
@@ -79,7 +106,11 @@ impl Files {
         let opened = match &attachment.file {
             File::Stored { object } => Opened::Stored(object),
             File::Salesforce { url } => {
-                Opened::Download(self.attachments.open_when_ready(url, limit).await.map_err(unfetched)?)
+                let client = self.attachments();
+                let Some(client) = client.as_ref() else {
+                    return Err(Unsent::Later(Failure::soon("there is no client for reps' files")));
+                };
+                Opened::Download(client.open_when_ready(url, limit).await.map_err(unfetched)?)
             }
         };
         // Closed never: they live as long as we do.
