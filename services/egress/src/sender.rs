@@ -2,6 +2,7 @@
 
 mod courtesies;
 mod files;
+mod pace;
 mod receipts;
 
 use std::{
@@ -13,9 +14,9 @@ use std::{
 use bus::{Entry, Failure, Lease, Log};
 use bytes::Bytes;
 use domain::{
-    ConversationKey, Millis, PhoneNumberId, SendId, Seq, Wamid,
+    ConversationKey, Millis, SendId, Seq, Wamid,
     message::{MediaKind, Outgoing},
-    session::{Conversation, Origin, ParkedMessage, Send, window_is_open},
+    session::{Conversation, ParkedMessage, Send, window_is_open},
     settings::Channel,
 };
 use proto::{
@@ -24,7 +25,7 @@ use proto::{
     v1::{self, entry::Body},
 };
 use runtime::fields;
-use store::{Hold, Pace, Paced, Pacer, Priority};
+use store::Pacer;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use whatsapp::{
@@ -36,21 +37,13 @@ pub(crate) use files::Files;
 pub(crate) use receipts::status_in;
 
 use crate::{
-    gate::{Gates, Scope},
-    ledger::{self, Answer, Attempt, Later, Outcome, Record, Settled, Step},
+    gate::Gates,
+    ledger::{self, Answer, Attempt, Outcome, Record, Settled, Step},
     metrics::Metrics,
 };
 
 /// Of an undelivered text: enough for the rep to know which one is meant.
 const EXCERPT_CHARS: usize = 60;
-/// What was decided less long ago is tried without looking for records of earlier tries.
-const FRESH: Duration = Duration::from_secs(1);
-/// Clocks of replicas differ by less, in milliseconds.
-const CLOCK_SKEW: Millis = 60_000;
-/// Before asking again whether WhatsApp takes messages.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A turn that is further away than this is not waited for in the lane.
-const PACE_PATIENCE: Duration = Duration::from_secs(45);
 /// WhatsApp refuses everything but templates outside the customer service window (§9.2).
 const WINDOW_CLOSED: i32 = 131_047;
 
@@ -86,8 +79,6 @@ struct Job<'a> {
     channel: &'a Channel,
     send: &'a Send,
     lease: &'a Lease,
-    /// Decided a moment ago: most probably nobody has tried to send it yet.
-    fresh: bool,
 }
 
 impl Sender {
@@ -105,13 +96,11 @@ impl Sender {
     }
 
     /// Returns when all of it is settled, in the ledger and, where it was not delivered, as a
-    /// fact. Doing it again sends nothing twice. `decided_at`: by the log's clock.
-    #[expect(clippy::too_many_arguments, reason = "what a decision says, and under which lease")]
+    /// fact. Doing it again sends nothing twice.
     pub(crate) async fn deliver(
         &self,
         key: &ConversationKey,
         decision: Seq,
-        decided_at: Millis,
         state: &Conversation,
         channel: &Channel,
         send: &Send,
@@ -119,8 +108,7 @@ impl Sender {
     ) -> Result<(), Failure> {
         let to = recipient(state)
             .ok_or_else(|| Failure::never("the customer has neither a phone number nor a user id"))?;
-        let fresh = runtime::age(decided_at) < FRESH;
-        let job = Job { key, decision, state, to: &to, channel, send, lease, fresh };
+        let job = Job { key, decision, state, to: &to, channel, send, lease };
         for part in parts(send) {
             let span = tracing::info_span!(
                 "send",
@@ -139,15 +127,8 @@ impl Sender {
     async fn part(&self, job: &Job<'_>, part: &Part) -> Result<(), Failure> {
         // Of our own POST, on our own clock: the log's may differ.
         let mut posted: Option<Instant> = None;
-        // Where somebody has tried after all, our intent is refused, and then the ledger is read. Only
-        // for what goes straight to its intent, by any replica's clock: an outcome may not be written
-        // without looking.
-        let soon = runtime::now().saturating_add(CLOCK_SKEW);
-        let straight = !files::has_file(&part.body) && window_is_open(job.state.customer_wrote_at, soon);
-        let mut look = !(job.fresh && straight);
         loop {
-            let last = if look { self.last_record(job.key, part.id).await? } else { None };
-            look = true;
+            let last = self.last_record(job.key, part.id).await?;
             let settled = match ledger::next(part.id, job.decision, last.as_ref(), self.grace) {
                 Step::Try(attempt) => {
                     if let Some(doubtful) = attempt.doubtful
@@ -204,41 +185,6 @@ impl Sender {
         let Some(head) = self.log.head(job.key).await? else { return Ok(false) };
         let newest = StoredDecision::decode(head.payload).map_err(Failure::never)?;
         Ok(window_is_open(newest.decision.state.customer_wrote_at, now))
-    }
-
-    /// Waits for the number's and the customer's turn, over all replicas.
-    async fn pace(&self, job: &Job<'_>) -> Result<(), Failure> {
-        let pace = Pace {
-            number: &job.state.number,
-            per_second: job.channel.messages_per_second,
-            pair: job.key,
-            priority: match job.send.origin {
-                Origin::Rep | Origin::Bot => Priority::Rep,
-                Origin::Assistant => Priority::Assistant,
-                Origin::Notice => Priority::Notice,
-            },
-        };
-        let Some(pacer) = &self.pacer else { return Ok(()) };
-        let deadline = Instant::now() + PACE_PATIENCE;
-        loop {
-            let (wait, by) = match pacer.pace(&pace).await {
-                Paced::Go => return Ok(()),
-                Paced::Wait(wait, by) => (wait, by),
-            };
-            self.metrics.paced(by);
-            // Not all at once when it is their turn.
-            let wait = wait + wait.min(Duration::from_millis(200)).mul_f64(fastrand::f64());
-            if Instant::now() + wait > deadline {
-                return Err(Failure::after(
-                    wait,
-                    "waiting for its turn: WhatsApp's rate for the customer or the number",
-                ));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = job.lease.cancelled() => return Err(Failure::soon("the lease was lost while waiting for a turn")),
-            }
-        }
     }
 
     /// One attempt, with a record before and after. `None`: the ledger knows what is next.
@@ -301,47 +247,13 @@ impl Sender {
                 self.metrics.sent(why.as_str());
                 self.hold_back(job, why, rest).await;
                 self.record(job.key, &attempt, &Outcome::NotSent).await?;
-                Err(later(why, rest))
+                Err(pace::later(why, rest))
             }
             Answer::InDoubt => {
                 self.gates.open(&job.state.number);
                 self.metrics.sent("in_doubt");
                 Ok(None)
             }
-        }
-    }
-
-    fn pass(&self, number: &PhoneNumberId) -> Result<(), Failure> {
-        self.gates.enter(number, Instant::now()).map_err(|wait| {
-            // Not all at once when it opens.
-            let wait = wait.min(LONGEST_PAUSE).mul_f64(1.0 + fastrand::f64() / 2.0);
-            Failure::after(wait, "waiting until WhatsApp takes messages again")
-        })
-    }
-
-    async fn hold_back(&self, job: &Job<'_>, why: Later, rest: Option<Duration>) {
-        let number = &job.state.number;
-        // What one replica was told holds for all of them.
-        let hold = match why {
-            Later::Paced => Some(Hold::Number(number)),
-            Later::PairPaced => Some(Hold::Pair(job.key)),
-            Later::Unreachable | Later::Config | Later::Operator | Later::Transient => None,
-        };
-        if let (Some(hold), Some(rest), Some(pacer)) = (hold, rest, &self.pacer)
-            && let Err(error) = pacer.block(hold, rest).await
-        {
-            tracing::debug!(
-                { fields::ERROR } = runtime::error_chain(&error),
-                "other replicas were not told to slow down"
-            );
-        }
-        let (now, jitter) = (Instant::now(), fastrand::f64());
-        match why {
-            Later::Unreachable => self.gates.close(Scope::All, rest, now, jitter),
-            Later::Paced => self.gates.close(Scope::Number(number.clone()), rest, now, jitter),
-            Later::Config => self.gates.stop(number, rest.unwrap_or(ledger::CONFIG_REST), now, jitter),
-            // It talks to us: only this one has to wait.
-            Later::PairPaced | Later::Operator | Later::Transient => self.gates.open(number),
         }
     }
 
@@ -447,7 +359,7 @@ impl Sender {
                 Answer::Settles(Outcome::Accepted { .. } | Outcome::NotSent | Outcome::InDoubt) => {
                     return Ok(());
                 }
-                Answer::Later { why, rest } => return Err(later(why, rest)),
+                Answer::Later { why, rest } => return Err(pace::later(why, rest)),
                 Answer::InDoubt => {}
             }
         }
@@ -504,17 +416,6 @@ fn lost(send: &Send, part: &Part) -> ParkedMessage {
 
 fn held(lease: &Lease) -> Result<(), Failure> {
     if lease.is_held() { Ok(()) } else { Err(Failure::soon("the lease is lost")) }
-}
-
-fn later(why: Later, rest: Option<Duration>) -> Failure {
-    let reason = match why {
-        Later::Unreachable => "WhatsApp cannot be reached",
-        Later::PairPaced | Later::Paced => "WhatsApp asks to slow down",
-        Later::Config => "WhatsApp refuses the token, the account or the number",
-        Later::Operator => "WhatsApp does not let it through until an operator has acted",
-        Later::Transient => "WhatsApp refuses for now",
-    };
-    rest.map_or_else(|| Failure::soon(reason), |rest| Failure::after(rest, reason))
 }
 
 const fn word(outcome: &Outcome) -> &'static str {

@@ -98,7 +98,7 @@ impl Sending {
         for (_, output) in stored.outputs() {
             match output {
                 Output::Send(send) => {
-                    self.sender.deliver(key, entry.seq, entry.at, state, channel()?, send, lease).await?;
+                    self.sender.deliver(key, entry.seq, state, channel()?, send, lease).await?;
                 }
                 Output::Seen { wamid, typing } => {
                     self.sender.seen(state, channel()?, wamid, *typing, entry.at).await;

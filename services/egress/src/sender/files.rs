@@ -192,10 +192,6 @@ fn unfetched(error: FetchError) -> Unsent {
     }
 }
 
-pub(super) fn has_file(body: &Outgoing) -> bool {
-    file_of(body).is_some()
-}
-
 fn file_of(body: &Outgoing) -> Option<&Attachment> {
     let header = match body {
         Outgoing::Attachment(attachment) => return Some(attachment),
