@@ -1,78 +1,241 @@
-//! Who may look: whoever has the token, or, without one, whoever sits at this machine.
+//! Who may look, and who may do what.
 //!
-//! A stopgap until people sign in with names and roles.
+//! People sign in with a name and a password ([`people`]), which begins a sign-in that the cache
+//! keeps and a cookie names. Programs send a token. Whoever has CONSOLE_TOKEN may do everything, in
+//! either way. Without any of these, so does whoever sits at this machine.
+//!
+//! How other modules use it: [`caller`].
+
+mod caller;
+mod entrance;
+mod guard;
+mod passwords;
+mod people;
+mod tool;
 
 use std::sync::Arc;
 
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::{constant_time, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+pub(crate) use caller::{Caller, May, Operate, Read, Right};
+use domain::derive::Keying;
+pub(crate) use entrance::{router, way_out};
+pub(crate) use guard::guard;
+pub use people::People;
 use secrecy::{ExposeSecret as _, SecretString};
+use store::{SIGN_IN_LONGEST, SignedIn, Store};
+pub use tool::Tool;
 
+use self::{
+    caller::{By, Rights},
+    passwords::Passwords,
+    people::{fingerprint, sha256},
+};
 use crate::error::RouteError;
 
-const COOKIE: &str = "baton_console";
+/// What whoever has the token is called.
+const TOKEN_NAME: &str = "CONSOLE_TOKEN";
+/// What whoever sits at this machine is called, where nothing is asked for.
+const NAME_HERE: &str = "console";
+/// Browsers take it over TLS only, for this host only, for every path.
+const SECURE_COOKIE: &str = "__Host-baton";
+const COOKIE: &str = "baton";
+/// Bytes of an id, and characters of it in a cookie.
+const ID: usize = 32;
+const ID_LENGTH: usize = 43;
+
+/// Who may sign in: nobody is asked when there is neither.
+#[derive(Debug, Clone, Default)]
+pub struct SignIn {
+    /// Lets its holder do everything.
+    pub token: Option<SecretString>,
+    pub people: People,
+    /// TLS ends in front of us, even if requests do not say so.
+    pub secure: bool,
+}
 
 #[derive(Clone)]
-pub(crate) struct Access(Option<Arc<Token>>);
+pub(crate) struct Access(Arc<Inner>);
+
+struct Inner {
+    token: Option<Token>,
+    people: People,
+    secure: bool,
+    store: Store,
+    keying: Keying,
+    /// None: nobody has one.
+    passwords: Option<Passwords>,
+}
 
 struct Token {
     /// Digests have one length, so that comparing tells nothing about the token's.
-    digest: digest::Digest,
-    /// What the cookie holds instead of the token.
-    cookie: String,
+    sha256: [u8; 32],
+    fingerprint: String,
+}
+
+/// What somebody signs in with.
+enum Given<'a> {
+    Token(String),
+    Password { name: &'a str, password: String },
 }
 
 impl Access {
-    pub(crate) fn new(token: Option<&SecretString>) -> Self {
-        Self(token.map(|token| {
-            let bytes = token.expose_secret().as_bytes();
-            let key = hmac::Key::new(hmac::HMAC_SHA256, bytes);
-            let cookie = hmac::sign(&key, b"baton console cookie 1");
-            Arc::new(Token {
-                digest: digest::digest(&digest::SHA256, bytes),
-                cookie: cookie.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-            })
-        }))
+    pub(crate) fn new(sign_in: SignIn, store: Store, keying: Keying) -> anyhow::Result<Self> {
+        let token = sign_in.token.as_ref().map(|token| Token {
+            sha256: sha256(token.expose_secret()),
+            fingerprint: fingerprint(&[TOKEN_NAME, token.expose_secret()]),
+        });
+        let first = sign_in.people.first();
+        let passwords = first.map(|person| Passwords::new(Some(&person.password))).transpose()?;
+        let SignIn { people, secure, .. } = sign_in;
+        Ok(Self(Arc::new(Inner { token, people, secure, store, keying, passwords })))
     }
 
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), RouteError> {
-        let Some(token) = &self.0 else {
+    /// Who asks.
+    ///
+    /// # Errors
+    /// When it is nobody that we know, or when that cannot be told right now.
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, RouteError> {
+        if !self.asks() {
             // A page on the internet may make a name of its own point here (DNS rebinding); its
             // requests carry that name.
-            return if is_local(headers) { Ok(()) } else { Err(RouteError::WrongHost) };
-        };
-        if let Some(given) = bearer(headers) {
-            return if token.is(given) { Ok(()) } else { Err(RouteError::WrongToken) };
+            let here = is_local(headers);
+            return if here { Ok(Caller::owner(NAME_HERE, By::Place)) } else { Err(RouteError::WrongHost) };
         }
-        let signed_in = cookies(headers).any(|(name, value)| name == COOKIE && equal(value, &token.cookie));
-        if signed_in { Ok(()) } else { Err(RouteError::NotSignedIn) }
+        if let Some(given) = bearer(headers) {
+            return self.bearer(given);
+        }
+        let id = self.cookie(headers).ok_or(RouteError::NotSignedIn)?;
+        let used = !guard::is_scripted(headers);
+        let who = self.0.store.signed_in(id, used).await.map_err(away)?.ok_or(RouteError::NotSignedIn)?;
+        let rights = self.rights(&who);
+        if rights.is_none() {
+            self.0.store.end_sign_in(id).await.map_err(away)?;
+        }
+        let rights = rights.ok_or(RouteError::NotSignedIn)?;
+        Ok(Caller::new(&who.name, rights, By::Cookie(id.to_owned())))
     }
 
-    /// The cookie for somebody who knows the token.
-    pub(crate) fn sign_in(&self, given: &str, headers: &HeaderMap) -> Result<HeaderValue, RouteError> {
-        let token = self.0.as_ref().filter(|token| token.is(given)).ok_or(RouteError::WrongToken)?;
-        // Behind a proxy that ends TLS.
-        let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-        let secure = if secure { "; Secure" } else { "" };
-        let cookie =
-            format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200{secure}", token.cookie);
+    fn bearer(&self, given: &str) -> Result<Caller, RouteError> {
+        let known = self.0.people.token(given);
+        if self.0.token.as_ref().is_some_and(|token| token.is(given)) {
+            return Ok(Caller::owner(TOKEN_NAME, By::Bearer));
+        }
+        let known = known.ok_or(RouteError::WrongToken)?;
+        Ok(Caller::new(&known.name, known.rights, By::Bearer))
+    }
+
+    /// What they may do now, if they still are who they were.
+    fn rights(&self, who: &SignedIn) -> Option<Rights> {
+        if who.name == TOKEN_NAME {
+            let token = self.0.token.as_ref()?;
+            return equal(&token.fingerprint, &who.fingerprint).then_some(caller::Role::Owner.rights());
+        }
+        let person = self.0.people.person(&who.name)?;
+        equal(&person.fingerprint(), &who.fingerprint).then_some(person.role.rights())
+    }
+
+    async fn recognised(&self, given: Given<'_>) -> Result<SignedIn, RouteError> {
+        match given {
+            Given::Token(given) => {
+                let token = self.0.token.as_ref().filter(|token| token.is(&given));
+                let token = token.ok_or(RouteError::WrongToken)?;
+                Ok(SignedIn { name: TOKEN_NAME.into(), fingerprint: token.fingerprint.clone() })
+            }
+            Given::Password { name, password } => {
+                let passwords = self.0.passwords.as_ref().ok_or(RouteError::WrongPassword)?;
+                if password.len() > passwords::LONGEST {
+                    return Err(RouteError::WrongPassword);
+                }
+                let person = self.0.people.person(name);
+                let hash = person.map(|person| person.password.as_str());
+                let right = passwords.is_right(hash, password).await?;
+                let person = person.filter(|_| right).ok_or(RouteError::WrongPassword)?;
+                Ok(SignedIn { name: person.name.clone(), fingerprint: person.fingerprint() })
+            }
+        }
+    }
+
+    /// The cookie of a new sign-in; one that the browser had before ends.
+    async fn begin(&self, who: &SignedIn, headers: &HeaderMap) -> Result<HeaderValue, RouteError> {
+        let mut bytes = [0; ID];
+        rand::fill(&mut bytes).map_err(|_| RouteError::Internal)?;
+        let id = URL_SAFE_NO_PAD.encode(bytes);
+        if let Some(before) = self.cookie(headers) {
+            self.0.store.end_sign_in(before).await.map_err(away)?;
+        }
+        self.0.store.begin_sign_in(&id, who).await.map_err(away)?;
+        tracing::info!("somebody signed in");
+        self.set_cookie(&id, SIGN_IN_LONGEST.as_secs(), headers)
+    }
+
+    async fn end(&self, caller: &Caller) -> Result<(), RouteError> {
+        if let By::Cookie(id) = caller.by() {
+            self.0.store.end_sign_in(id).await.map_err(away)?;
+        }
+        Ok(())
+    }
+
+    /// What makes the browser forget.
+    fn no_cookie(&self, headers: &HeaderMap) -> HeaderValue {
+        self.set_cookie("", 0, headers).unwrap_or(HeaderValue::from_static("baton=; Path=/; Max-Age=0"))
+    }
+
+    /// Sent along when somebody follows a link to a page (from Salesforce, say), and with no form of
+    /// another site.
+    fn set_cookie(&self, id: &str, seconds: u64, headers: &HeaderMap) -> Result<HeaderValue, RouteError> {
+        let (name, secure) = if self.is_secure(headers) { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
+        let cookie = format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
         HeaderValue::from_str(&cookie).map_err(|_| RouteError::Internal)
     }
 
-    pub(crate) fn sign_out() -> HeaderValue {
-        HeaderValue::from_static("baton_console=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+    /// Over TLS the other name is not looked at: a neighbouring host could have set it.
+    fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let wanted = if self.is_secure(headers) { SECURE_COOKIE } else { COOKIE };
+        let found = cookies(headers).find(|(name, _)| *name == wanted).map(|(_, id)| id);
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        found.filter(|id| id.len() == ID_LENGTH && id.chars().all(fits))
     }
 
-    pub(crate) fn asks_for_token(&self) -> bool {
-        self.0.is_some()
+    /// Whether the browser speaks TLS, with whatever stands in front of us.
+    fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let told = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        let first = told.and_then(|told| told.split(',').next());
+        self.0.secure || first.is_some_and(|first| first.trim().eq_ignore_ascii_case("https"))
+    }
+
+    pub(crate) fn asks(&self) -> bool {
+        self.has_token() || !self.0.people.is_empty()
+    }
+
+    fn has_token(&self) -> bool {
+        self.0.token.is_some()
+    }
+
+    fn has_people(&self) -> bool {
+        self.0.passwords.is_some()
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Stands for a name or an address in the cache.
+    fn digest(&self, kind: &str, text: &str) -> String {
+        self.0.keying.alias(kind, text)
     }
 }
 
 impl Token {
     fn is(&self, given: &str) -> bool {
-        let given = digest::digest(&digest::SHA256, given.trim().as_bytes());
-        constant_time::verify_slices_are_equal(given.as_ref(), self.digest.as_ref()).is_ok()
+        constant_time::verify_slices_are_equal(&sha256(given), &self.sha256).is_ok()
     }
+}
+
+fn away(error: store::Error) -> RouteError {
+    tracing::warn!(error = runtime::error_chain(&error), "who is signed in could not be looked up");
+    RouteError::CacheAway
 }
 
 fn equal(a: &str, b: &str) -> bool {
@@ -107,13 +270,8 @@ fn is_local(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
-
     #[test]
     fn without_a_token_only_this_machines_names_are_answered() {
-        let open = Access::new(None);
         for (host, allowed) in [
             ("localhost:8081", true),
             ("127.0.0.1", true),
@@ -123,24 +281,9 @@ mod tests {
             ("localhost.evil.example", false),
             ("10.0.0.1", false),
         ] {
-            let checked = open.check(&headers(&[(header::HOST, host)]));
-            assert_eq!(checked.is_ok(), allowed, "{host}");
+            let headers = [(header::HOST, host.parse().unwrap())].into_iter().collect();
+            assert_eq!(is_local(&headers), allowed, "{host}");
         }
-        assert!(open.check(&HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn with_a_token_the_bearer_or_the_cookie_is_asked_for() {
-        let access = Access::new(Some(&"a token of some length".into()));
-        let check = |pairs: &[(header::HeaderName, &str)]| access.check(&headers(pairs));
-        assert_eq!(check(&[(header::HOST, "localhost")]), Err(RouteError::NotSignedIn));
-        assert_eq!(check(&[(header::AUTHORIZATION, "Bearer a token of some length")]), Ok(()));
-        assert_eq!(check(&[(header::AUTHORIZATION, "Bearer a token of some")]), Err(RouteError::WrongToken));
-        assert_eq!(check(&[(header::COOKIE, "baton_console=")]), Err(RouteError::NotSignedIn));
-        assert!(access.sign_in("wrong", &HeaderMap::new()).is_err());
-        let cookie = access.sign_in("a token of some length", &HeaderMap::new()).unwrap();
-        let cookie = cookie.to_str().unwrap().split(';').next().unwrap();
-        assert!(!cookie.contains("a token"));
-        assert_eq!(check(&[(header::COOKIE, &format!("other=1; {cookie}"))]), Ok(()));
+        assert!(!is_local(&HeaderMap::new()));
     }
 }

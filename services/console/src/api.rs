@@ -5,11 +5,10 @@
 use axum::{
     Json, Router,
     extract::{
-        Path, Query, Request, State,
+        Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
     http::{HeaderMap, StatusCode},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Console,
+    access::{May, Operate, Read},
     actions::{self, Action, Outcome},
     board::{Counts, RowView, now},
     error::RouteError,
@@ -37,14 +37,8 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/sessions/{id}/actions", post(act))
         .fallback(|| async { RouteError::NotFound })
         .method_not_allowed_fallback(|| async { RouteError::NotFound })
-        .layer(middleware::from_fn_with_state(console.clone(), guard))
         .with_state(console);
     Router::new().nest("/api/v1", routes)
-}
-
-async fn guard(State(console): State<Console>, request: Request, next: Next) -> Result<Response, RouteError> {
-    console.access.check(request.headers())?;
-    Ok(next.run(request).await)
 }
 
 /// The board: who waits first, the longest wait before all; then what moved last.
@@ -63,6 +57,7 @@ struct Listed {
 
 async fn sessions(
     State(console): State<Console>,
+    _: May<Read>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<Listed>, RouteError> {
     let wanted = filter.map_err(|_| RouteError::MalformedQuery)?.0.wanted()?;
@@ -99,6 +94,7 @@ struct Done {
 async fn act(
     State(console): State<Console>,
     Path(id): Path<String>,
+    May { caller, .. }: May<Operate>,
     headers: HeaderMap,
     body: Result<Json<Command>, JsonRejection>,
 ) -> Result<Response, RouteError> {
@@ -106,7 +102,7 @@ async fn act(
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     let key = key.ok_or(RouteError::MalformedNonce)?;
     let Json(Command { action }) = body.map_err(|_| RouteError::MalformedAction)?;
-    let commanded = actions::act(&console.lookup, session, action, key, "console").await?;
+    let commanded = actions::act(&console.lookup, session, action, key, caller.name()).await?;
     let (status, decided) = match commanded.outcome {
         Outcome::Accepted => (StatusCode::OK, true),
         Outcome::Pending => (StatusCode::ACCEPTED, false),
@@ -119,6 +115,7 @@ async fn act(
 
 async fn session(
     State(console): State<Console>,
+    _: May<Read>,
     Path(id): Path<String>,
 ) -> Result<Json<Summary>, RouteError> {
     Ok(Json(console.lookup.summary(session_id(&id)?).await?))
@@ -132,7 +129,11 @@ struct Told {
     timeline: Timeline,
 }
 
-async fn timeline(State(console): State<Console>, Path(id): Path<String>) -> Result<Json<Told>, RouteError> {
+async fn timeline(
+    State(console): State<Console>,
+    _: May<Read>,
+    Path(id): Path<String>,
+) -> Result<Json<Told>, RouteError> {
     let timeline = console.lookup.timeline(session_id(&id)?).await?;
     Ok(Json(Told { ledger_line: timeline.ledger.to_string(), timeline }))
 }
@@ -150,6 +151,7 @@ struct Found {
 
 async fn search(
     State(console): State<Console>,
+    _: May<Read>,
     body: Result<Json<Search>, JsonRejection>,
 ) -> Result<Json<Found>, RouteError> {
     let Json(search) = body.map_err(|_| RouteError::MalformedBody)?;

@@ -1,20 +1,35 @@
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use runtime::settings::KeyingArgs;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::access::{People, SignIn};
+
 /// Shows sessions and lets operators act on them: pages and a JSON API.
 #[derive(Debug, Clone, clap::Parser)]
-#[command(version)]
+#[command(version, after_help = "Before the service runs: console hash-password, console make-token.")]
 #[group(skip)]
 pub struct Config {
     /// Where pages, API, `/livez` and `/readyz` are served. Plain HTTP: TLS ends in front of it.
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8081")]
     pub listen_addr: SocketAddr,
-    /// Whoever has it may look: as `Authorization: Bearer …`, or signed in on the page. At least 16
-    /// characters. May be left out (or blank) only while LISTEN_ADDR is a loopback address.
+    /// Whoever has it may do everything: as `Authorization: Bearer …`, or signed in on the page. At
+    /// least 16 characters. It and CONSOLE_USERS may both be left out (or blank) only while LISTEN_ADDR
+    /// is a loopback address.
     #[arg(long, env = "CONSOLE_TOKEN", hide_env_values = true, value_parser = long_enough)]
     pub console_token: Option<SecretString>,
+    /// A JSON file of those who may sign in, `{"people": [{"name", "role", "password"}], "tokens":
+    /// [{"name", "scopes", "sha256"}]}`: `console hash-password` and `console make-token` make its
+    /// entries. Read at start-up.
+    #[arg(long, env = "CONSOLE_USERS", value_parser = perhaps_blank)]
+    pub console_users: Option<PathBuf>,
+    /// Browsers reach this console over TLS, even where requests do not say so
+    /// (`x-forwarded-proto`): cookies are for TLS only.
+    #[arg(long, env = "CONSOLE_SECURE", default_value_t = false, action = clap::ArgAction::Set)]
+    pub console_secure: bool,
     #[command(flatten)]
     pub bus: bus::Config,
     #[command(flatten)]
@@ -28,18 +43,36 @@ impl Config {
         self.console_token.as_ref().filter(|token| !token.expose_secret().is_empty())
     }
 
+    fn users(&self) -> Option<&Path> {
+        self.console_users.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Who may sign in.
+    ///
+    /// # Errors
+    /// When the file of people cannot be read, or with everything that is wrong in it.
+    pub fn sign_in(&self) -> anyhow::Result<SignIn> {
+        let people = self.users().map(People::load).transpose()?.unwrap_or_default();
+        Ok(SignIn { token: self.token().cloned(), people, secure: self.console_secure })
+    }
+
     /// # Errors
     /// When anybody on the network could look.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.token().is_none() && !self.listen_addr.ip().is_loopback() {
+        if self.token().is_none() && self.users().is_none() && !self.listen_addr.ip().is_loopback() {
             anyhow::bail!(
                 "LISTEN_ADDR {} can be reached from elsewhere and the console shows what people wrote: \
-                 set CONSOLE_TOKEN, or listen on 127.0.0.1",
+                 set CONSOLE_USERS or CONSOLE_TOKEN, or listen on 127.0.0.1",
                 self.listen_addr
             );
         }
         Ok(())
     }
+}
+
+/// A line of .env that was left blank is none.
+fn perhaps_blank(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text.trim()))
 }
 
 fn long_enough(text: &str) -> Result<SecretString, String> {
@@ -75,6 +108,8 @@ mod tests {
         assert_eq!(parse(&["--listen-addr", "0.0.0.0:1"]), Ok(false));
         assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-token", "0123456789abcdef"]), Ok(true));
         assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-token", ""]), Ok(false));
+        assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-users", "a.json"]), Ok(true));
+        assert_eq!(parse(&["--listen-addr", "0.0.0.0:1", "--console-users", ""]), Ok(false));
         assert_eq!(parse(&["--console-token", "short"]), Err(()));
     }
 }

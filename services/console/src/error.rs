@@ -2,10 +2,12 @@
 
 use axum::{
     Json,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+
+use crate::access::Right;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RouteError {
@@ -19,7 +21,19 @@ pub(crate) enum RouteError {
     NotFound,
     NotSignedIn,
     WrongToken,
+    WrongPassword,
     WrongHost,
+    /// Signed in, and not entitled to this.
+    NotAllowed(Right),
+    /// A form of another sign-in, or of none.
+    StaleForm,
+    TooManyTries {
+        seconds: u32,
+    },
+    /// As many passwords are being checked as may be.
+    Busy,
+    /// Who is signed in cannot be told.
+    CacheAway,
     /// Another page's form.
     ForeignPage,
     SessionOver,
@@ -58,14 +72,27 @@ impl RouteError {
             | Self::MalformedQuery
             | Self::MalformedAction
             | Self::MalformedNonce => StatusCode::BAD_REQUEST,
-            Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::ForeignPage | Self::NotAllowed(_) | Self::StaleForm => StatusCode::FORBIDDEN,
             Self::SessionOver | Self::NotPossible(_) | Self::NonceReused => StatusCode::CONFLICT,
             Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NotSignedIn | Self::WrongToken => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
+            Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::Crowded | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowded | Self::Busy | Self::CacheAway | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Tells when to try again, where that is known.
+    pub(crate) fn mark(self, response: &mut Response) {
+        let seconds = if let Self::TooManyTries { seconds } = self {
+            seconds
+        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            5
+        } else {
+            return;
+        };
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
 
     pub(crate) fn told(self) -> Told {
@@ -133,16 +160,42 @@ impl RouteError {
             Self::NotFound => ("not_found", "There is nothing here.", "Start at the overview, /."),
             Self::NotSignedIn => (
                 "not_signed_in",
-                "This console asks for its token.",
-                "Send it as Authorization: Bearer …, or sign in at /.",
+                "Nobody is signed in with this request.",
+                "Sign in at /sign-in, or send a token as Authorization: Bearer ….",
             ),
-            Self::WrongToken => {
-                ("wrong_token", "That is not the token.", "It is the value of CONSOLE_TOKEN of this service.")
+            Self::WrongToken => (
+                "wrong_token",
+                "That is no token of this console.",
+                "It is the value of CONSOLE_TOKEN, or one that `console make-token` printed.",
+            ),
+            Self::WrongPassword => (
+                "wrong_password",
+                "Name and password do not belong together.",
+                "Check both; capital letters count. Whoever looks after this console can set a new password.",
+            ),
+            Self::NotAllowed(right) => right.told(),
+            Self::StaleForm => (
+                "stale_form",
+                "This form is not of your present sign-in.",
+                "Go back, reload the page and press the button again. Scripts send the page's token as \
+                 x-csrf-token; programs use a token instead of a cookie.",
+            ),
+            Self::TooManyTries { .. } => {
+                ("too_many_tries", "Too many tries to sign in.", "Wait up to 15 minutes, then try again.")
             }
+            Self::Busy => {
+                ("busy", "Many people are signing in at this moment.", "Try again in a few seconds.")
+            }
+            Self::CacheAway => (
+                "cache_away",
+                "Who is signed in cannot be looked up right now.",
+                "Try again in a few seconds. If it lasts, look at the cache (Valkey, REDIS_URL). Tokens work \
+                 meanwhile.",
+            ),
             Self::WrongHost => (
                 "wrong_host",
                 "Without a token, this console answers to localhost only.",
-                "Open it as http://localhost, or set CONSOLE_TOKEN.",
+                "Open it as http://localhost, or set CONSOLE_TOKEN or CONSOLE_USERS.",
             ),
             Self::LogAway => (
                 "log_away",
@@ -154,6 +207,32 @@ impl RouteError {
             }
         };
         Told { error, message, what_to_do }
+    }
+}
+
+impl Right {
+    /// What is said to somebody who has it not: the code, the sentence, and what to do.
+    const fn told(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Read => (
+                "may_not_read",
+                "You may not see this.",
+                "Ask an owner of this console for a role; a token needs a scope.",
+            ),
+            Self::Operate => (
+                "may_not_operate",
+                "You may look, and not act.",
+                "Ask somebody with the role admin or owner; a token needs the scope operate.",
+            ),
+            Self::Configure => (
+                "may_not_configure",
+                "You may not change settings.",
+                "Ask somebody with the role admin or owner; a token needs the scope configure.",
+            ),
+            Self::Own => {
+                ("may_not_own", "You may not change people and secrets.", "Ask somebody with the role owner.")
+            }
+        }
     }
 }
 
@@ -199,17 +278,10 @@ impl From<bus::Error> for RouteError {
 impl IntoResponse for RouteError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.told())).into_response();
-        match self.status() {
-            StatusCode::UNAUTHORIZED => {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-            }
-            _ => {}
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        self.mark(&mut response);
         response
     }
 }

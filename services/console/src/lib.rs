@@ -13,8 +13,9 @@ mod pages;
 mod sessions;
 pub mod timeline;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+pub use access::{People, SignIn, Tool};
 use anyhow::Context as _;
 use axum::{
     Router,
@@ -26,7 +27,6 @@ use axum::{
 pub use config::Config;
 use domain::derive::Keying;
 use runtime::health::{Condition, Health};
-use secrecy::SecretString;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +45,17 @@ pub(crate) struct Console {
     pub(crate) board: Board,
 }
 
-/// Everything but health.
+/// Everything but health. What is merged before the guard is for those who may look; each route says
+/// what else it needs.
 fn router(console: Console) -> Router {
     api::router(console.clone())
         .merge(overview::router(console.clone()))
         .merge(sessions::router(console.clone()))
-        .merge(pages::router(console))
+        .merge(access::way_out(console.clone()))
+        .merge(pages::router(console.clone()))
+        .layer(middleware::from_fn_with_state(console.clone(), access::guard))
+        .merge(access::router(console))
+        .merge(pages::assets())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::map_response(headers))
 }
@@ -58,13 +63,13 @@ fn router(console: Console) -> Router {
 /// Serves until `shutdown`, then answers what it has begun.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener fails, or the system has no randomness.
 pub async fn run(
     listener: TcpListener,
     log: bus::Log,
     store: Store,
     keying: Keying,
-    token: Option<&SecretString>,
+    sign_in: SignIn,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = Health::new();
@@ -72,12 +77,13 @@ pub async fn run(
     let address = listener.local_addr().context("read the listener's address")?;
     let board = Board::new(shutdown.clone());
     let console = Console {
+        access: Access::new(sign_in, store.clone(), keying.clone())?,
         lookup: Lookup::new(log.clone(), store, keying),
-        access: Access::new(token),
         board: board.clone(),
     };
+    tracing::info!(%address, asks_who_it_is = console.access.asks(), "showing sessions");
     let app = router(console).merge(health.router());
-    tracing::info!(%address, asks_for_token = token.is_some(), "showing sessions");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace_over = async {
         shutdown.cancelled().await;

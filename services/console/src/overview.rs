@@ -1,18 +1,13 @@
 //! The first page: how it goes right now.
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
 
 use crate::{
     Console,
+    access::{Caller, May, Read},
     board::{Ago, Counts, Group, Minute, RowView, Wanted, now},
-    pages::{page, refused},
+    pages::page,
 };
 
 /// Those who wait longest.
@@ -25,7 +20,7 @@ pub(crate) fn router(console: Console) -> Router {
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Overview {
-    signed_in: bool,
+    caller: Caller,
     counts: Counts,
     longest_wait: Option<Ago>,
     waiting: Vec<RowView>,
@@ -35,16 +30,13 @@ struct Overview {
     stream: String,
 }
 
-async fn overview(State(console): State<Console>, headers: HeaderMap) -> Response {
-    if let Err(error) = console.access.check(&headers) {
-        return refused(&console, error, "");
-    }
+async fn overview(State(console): State<Console>, May { caller, .. }: May<Read>) -> Response {
     let now = now();
     let overview = console.board.read(|rows| {
         let wanted = Wanted { group: Some(Group::Waiting), ..Wanted::default() };
         let waiting = rows.list(&wanted, MOST_WAITING).rows;
         Overview {
-            signed_in: console.access.asks_for_token(),
+            caller,
             counts: rows.counts(),
             longest_wait: rows.longest_wait().map(|since| Ago::new(since, now)),
             waiting: waiting.iter().filter_map(|row| RowView::of(row, now)).collect(),

@@ -16,12 +16,13 @@ use serde::Deserialize;
 
 use crate::{
     Console,
+    access::{Caller, May, Operate, Read},
     actions::{self, Action, Commanded, Outcome},
     api::{phone, session_id},
     board::{Counts, Group, Interest, RowView, Wanted, now, subscribe},
     error::{RouteError, Told},
     lookup::Meant,
-    pages::{failed, page, refused},
+    pages::{failed, page},
     timeline::{Summary, Timeline},
 };
 
@@ -70,7 +71,7 @@ impl Filter {
 #[derive(Template)]
 #[template(path = "sessions.html")]
 struct Sessions {
-    signed_in: bool,
+    caller: Caller,
     rows: Vec<RowView>,
     tabs: Vec<Tab>,
     numbers: Vec<PhoneNumberId>,
@@ -99,21 +100,18 @@ struct Tab {
 
 async fn sessions(
     State(console): State<Console>,
-    headers: HeaderMap,
+    May { caller, .. }: May<Read>,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Response {
-    if let Err(error) = console.access.check(&headers) {
-        return refused(&console, error, "");
-    }
     let wanted = filter.map_err(|_| RouteError::MalformedQuery).and_then(|Query(filter)| filter.wanted());
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(error) => return failed(&console, error),
+        Err(error) => return failed(&caller, error),
     };
-    page(StatusCode::OK, &list(&console, &wanted))
+    page(StatusCode::OK, &list(&console, caller, &wanted))
 }
 
-fn list(console: &Console, wanted: &Wanted) -> Sessions {
+fn list(console: &Console, caller: Caller, wanted: &Wanted) -> Sessions {
     let now = now();
     console.board.read(|rows| {
         let list = rows.list(wanted, MOST_ROWS);
@@ -122,7 +120,7 @@ fn list(console: &Console, wanted: &Wanted) -> Sessions {
         let stream = ["/sessions/stream", filter.as_str()].concat();
         let joint = if filter.is_empty() { '?' } else { '&' };
         Sessions {
-            signed_in: console.access.asks_for_token(),
+            caller,
             rows: list.rows.iter().filter_map(|row| RowView::of(row, now)).collect(),
             tabs: tabs(wanted, &number, rows.counts()),
             numbers: rows.numbers(),
@@ -175,10 +173,10 @@ struct Subscription {
 
 async fn stream(
     State(console): State<Console>,
+    _: May<Read>,
     headers: HeaderMap,
     asked: Result<Query<Subscription>, QueryRejection>,
 ) -> Result<Response, RouteError> {
-    console.access.check(&headers)?;
     let Query(asked) = asked.map_err(|_| RouteError::MalformedQuery)?;
     let filter = Filter { state: asked.state, number: asked.number, after: String::new() };
     let session = if asked.session.is_empty() { None } else { Some(session_id(&asked.session)?) };
@@ -191,7 +189,7 @@ async fn stream(
 #[derive(Template)]
 #[template(path = "sessions_found.html")]
 struct FoundPage {
-    signed_in: bool,
+    caller: Caller,
     /// What was searched for makes no sense.
     problem: Option<Told>,
     found: Vec<Found>,
@@ -245,13 +243,9 @@ struct Search {
 /// By POST: what people search for must not stand in a URL.
 async fn search(
     State(console): State<Console>,
-    headers: HeaderMap,
+    May { caller, .. }: May<Read>,
     form: Result<Form<Search>, FormRejection>,
 ) -> Response {
-    if let Err(error) = console.access.check(&headers) {
-        return refused(&console, error, "");
-    }
-    let signed_in = console.access.asks_for_token();
     let found = async {
         let Form(Search { wanted }) = form.map_err(|_| RouteError::MalformedBody)?;
         find(&console, wanted.trim()).await
@@ -259,7 +253,7 @@ async fn search(
     match found.await {
         Ok(Hits::Session(id)) => Redirect::to(&format!("/sessions/{id}")).into_response(),
         Ok(Hits::Several { found, by_name }) => {
-            page(StatusCode::OK, &FoundPage { signed_in, problem: None, found, by_name })
+            page(StatusCode::OK, &FoundPage { caller, problem: None, found, by_name })
         }
         Err(RouteError::MalformedPhone) => {
             let told = Told {
@@ -268,10 +262,10 @@ async fn search(
                 what_to_do: "An id is a UUID; a phone number has 7 to 15 digits with its country code; of a \
                              name, the first two letters are enough.",
             };
-            let found = FoundPage { signed_in, problem: Some(told), found: Vec::new(), by_name: false };
+            let found = FoundPage { caller, problem: Some(told), found: Vec::new(), by_name: false };
             page(StatusCode::BAD_REQUEST, &found)
         }
-        Err(error) => failed(&console, error),
+        Err(error) => failed(&caller, error),
     }
 }
 
@@ -309,7 +303,7 @@ async fn find(console: &Console, wanted: &str) -> Result<Hits, RouteError> {
 #[derive(Template)]
 #[template(path = "session.html")]
 struct Session<'a> {
-    signed_in: bool,
+    caller: Caller,
     timeline: &'a Timeline,
     /// Those that are possible now.
     actions: Vec<Button>,
@@ -352,13 +346,10 @@ struct Asked {
 async fn session(
     State(console): State<Console>,
     Path(id): Path<String>,
+    May { caller, .. }: May<Read>,
     asked: Result<Query<Asked>, QueryRejection>,
-    headers: HeaderMap,
 ) -> Response {
     let session = session_id(&id);
-    if let Err(error) = console.access.check(&headers) {
-        return refused(&console, error, &session.map(|id| id.to_string()).unwrap_or_default());
-    }
     let since = console.board.mark(console.board.read(|rows| rows.version));
     let told = async {
         let session = session?;
@@ -373,8 +364,8 @@ async fn session(
     match told.await {
         Ok((timeline, commanded, nonce)) => {
             let page_of = Session {
-                signed_in: console.access.asks_for_token(),
-                actions: possible(&timeline.session),
+                actions: if caller.may_operate() { possible(&timeline.session) } else { Vec::new() },
+                caller,
                 stream: format!("/sessions/stream?session={}&since={since}", timeline.session.id),
                 timeline: &timeline,
                 nonce,
@@ -382,7 +373,7 @@ async fn session(
             };
             page(StatusCode::OK, &page_of)
         }
-        Err(error) => failed(&console, error),
+        Err(error) => failed(&caller, error),
     }
 }
 
@@ -406,36 +397,17 @@ struct Command {
 async fn act(
     State(console): State<Console>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    May { caller, .. }: May<Operate>,
     form: Result<Form<Command>, FormRejection>,
 ) -> Response {
-    if let Err(error) = console.access.check(&headers) {
-        return refused(&console, error, "");
-    }
-    if is_foreign(&headers) {
-        return failed(&console, RouteError::ForeignPage);
-    }
     let commanded = async {
         let session = session_id(&id)?;
         let Form(Command { action, nonce }) = form.map_err(|_| RouteError::MalformedAction)?;
-        let commanded = actions::act(&console.lookup, session, action, &nonce, "console").await?;
+        let commanded = actions::act(&console.lookup, session, action, &nonce, caller.name()).await?;
         Ok(format!("/sessions/{session}?asked={}", commanded.seq))
     };
     match commanded.await {
         Ok(address) => Redirect::to(&address).into_response(),
-        Err(error) => failed(&console, error),
-    }
-}
-
-/// Sent by a page of another site, as the browser tells.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = told("sec-fetch-site") {
-        return !matches!(site, "same-origin" | "none");
-    }
-    match (told("origin"), told("host")) {
-        (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, of)| of != host),
-        (Some(_), None) => true,
-        (None, _) => false,
+        Err(error) => failed(&caller, error),
     }
 }

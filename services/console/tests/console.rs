@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use console::SignIn;
 use domain::{
     ContactId, ConversationKey, CustomerId, PhoneNumberId, Seq, SessionId, WabaId, Wamid,
     derive::{Keying, uuid},
@@ -54,8 +55,8 @@ impl Bench {
             let (log, store, keying, shutdown) =
                 (log.clone(), store.clone(), keying.clone(), shutdown.clone());
             async move {
-                let token = token.map(SecretString::from);
-                console::run(listener, log, store, keying, token.as_ref(), shutdown).await.unwrap();
+                let sign_in = SignIn { token: token.map(SecretString::from), ..SignIn::default() };
+                console::run(listener, log, store, keying, sign_in, shutdown).await.unwrap();
             }
         };
         tasks.spawn(run);
@@ -296,10 +297,10 @@ async fn with_a_token_nobody_else_may_look() {
     assert_eq!(bench.json(&api, 401).await["error"], "not_signed_in");
     assert_eq!(bench.find(&json!({ "phone": PHONE }), 401).await["error"], "not_signed_in");
     let page = bench.get(&format!("/sessions/{session}")).await;
-    assert_eq!(page.status(), 401);
-    let html = page.text().await.unwrap();
-    assert!(html.contains("Console token") && !html.contains("At nine."));
-    assert_eq!(bench.get("/").await.status(), 401);
+    assert_eq!(page.headers()["location"], format!("/sign-in?to=%2Fsessions%2F{session}"));
+    let page = bench.get(&format!("/sign-in?to=/sessions/{session}")).await;
+    assert!(page.text().await.unwrap().contains("Console token"));
+    assert_eq!(bench.get("/").await.headers()["location"], "/sign-in");
     assert_eq!(bench.get("/livez").await.status(), 200);
 
     let request = bench.http.get(format!("{}{api}", bench.url)).bearer_auth("a token of some length");
@@ -308,7 +309,7 @@ async fn with_a_token_nobody_else_may_look() {
     assert_eq!(read(request.send().await.unwrap(), 401).await["error"], "wrong_token");
 
     let sign_in = async |token: &str| {
-        let body = format!("token={}&session={session}", token.replace(' ', "+"));
+        let body = format!("token={}&to=/sessions/{session}", token.replace(' ', "+"));
         let request = bench.http.post(format!("{}/sign-in", bench.url));
         request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap()
     };
@@ -316,7 +317,7 @@ async fn with_a_token_nobody_else_may_look() {
     let signed_in = sign_in("a token of some length").await;
     assert_eq!(signed_in.headers()["location"], format!("/sessions/{session}"));
     let cookie = signed_in.headers()["set-cookie"].to_str().unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("a token"));
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && !cookie.contains("a token"));
     let cookie = cookie.split(';').next().unwrap();
     let request = bench.http.get(format!("{}/sessions/{session}", bench.url)).header("cookie", cookie);
     assert!(request.send().await.unwrap().text().await.unwrap().contains("At nine."));

@@ -4,6 +4,7 @@
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
+use console::SignIn;
 use domain::{
     Cause, ContactId, ConversationKey, CustomerId, PhoneNumberId, Seq, SessionId, ThreadId, WabaId, Wamid,
     derive::{Keying, uuid},
@@ -60,7 +61,8 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let run = console::run(listener, log.clone(), store, keying.clone(), None, shutdown.clone());
+        let run =
+            console::run(listener, log.clone(), store, keying.clone(), SignIn::default(), shutdown.clone());
         tasks.spawn(async move { run.await.unwrap() });
         runtime::init_crypto();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
