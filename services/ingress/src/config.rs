@@ -1,7 +1,7 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use runtime::settings::{KeyingArgs, Live, Source};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Receives WhatsApp webhooks and appends them to the log.
 #[derive(Debug, Clone, clap::Parser)]
@@ -31,12 +31,12 @@ pub struct Webhook {
         env = "WHATSAPP_APP_SECRETS",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = not_blank
+        value_parser = trimmed
     )]
     pub whatsapp_app_secrets: Vec<SecretString>,
     /// The verify token that was entered in Meta's dashboard beside the callback URL. Those of the
     /// settings (`webhook.verify_tokens`) count as well.
-    #[arg(long, env = "WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_parser = not_blank)]
+    #[arg(long, env = "WHATSAPP_VERIFY_TOKEN", hide_env_values = true, value_parser = trimmed)]
     pub whatsapp_verify_token: Option<SecretString>,
     #[command(flatten)]
     pub keying: KeyingArgs,
@@ -73,10 +73,12 @@ impl Webhook {
     pub(crate) fn check(&self, settings: Option<&Live>) -> anyhow::Result<()> {
         let settings = settings.map(Live::now);
         let saved = settings.as_ref().map(|settings| &settings.webhook);
+        // A line of .env that was left blank gives nothing.
+        let given = |secret: &SecretString| !secret.expose_secret().is_empty();
         let secrets =
-            !self.whatsapp_app_secrets.is_empty() || saved.is_some_and(|s| !s.app_secrets.is_empty());
-        let tokens =
-            self.whatsapp_verify_token.is_some() || saved.is_some_and(|s| !s.verify_tokens.is_empty());
+            self.whatsapp_app_secrets.iter().any(given) || saved.is_some_and(|s| !s.app_secrets.is_empty());
+        let tokens = self.whatsapp_verify_token.as_ref().is_some_and(given)
+            || saved.is_some_and(|s| !s.verify_tokens.is_empty());
         match self.source {
             _ if secrets && tokens => Ok(()),
             Some(Source::Broker) => {
@@ -91,18 +93,13 @@ impl Webhook {
     }
 }
 
-fn not_blank(text: &str) -> Result<SecretString, String> {
-    // Never quotes the value.
-    match text.trim() {
-        "" => Err("must not be blank".into()),
-        text => Ok(SecretString::from(text)),
-    }
+fn trimmed(text: &str) -> Result<SecretString, Infallible> {
+    Ok(SecretString::from(text.trim()))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, Parser as _};
-    use secrecy::ExposeSecret as _;
 
     use super::*;
 
@@ -121,7 +118,10 @@ mod tests {
         assert_eq!(secrets.iter().map(|s| s.expose_secret()).collect::<Vec<_>>(), ["new-one", "old-one"]);
         let shown = format!("{config:?}");
         assert!(!shown.contains("-one") && !shown.contains("the-token") && !shown.contains("0123456789"));
-        let blank = ["ingress", "--whatsapp-app-secrets", "a,", "--whatsapp-verify-token", "t"];
-        assert!(Config::try_parse_from(blank.into_iter().chain(keying)).is_err());
+        for (secrets, token, enough) in [("a,", "t", true), (" ,", "t", false), ("a", " ", false)] {
+            let args = ["ingress", "--whatsapp-app-secrets", secrets, "--whatsapp-verify-token", token];
+            let config = Config::try_parse_from(args.into_iter().chain(keying)).unwrap();
+            assert_eq!(config.webhook.check(None).is_ok(), enough, "{secrets:?} {token:?}");
+        }
     }
 }

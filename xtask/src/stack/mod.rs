@@ -79,6 +79,8 @@ pub struct Stack {
     pub addresses: Addresses,
     pub nats: Nats,
     pub valkey: Valkey,
+    /// The settings file, whether services read it or not.
+    pub settings: PathBuf,
     logs: PathBuf,
     http: reqwest::Client,
     /// Settings, keys and, unless asked otherwise, logs.
@@ -153,7 +155,7 @@ impl Stack {
         }
         let control = ControlClient::new(&addresses.control)?;
         let http = runtime::http_client(runtime::HttpTimeouts::default())?;
-        let mut stack = Self { services, sim, control, addresses, nats, valkey, logs, http, _dir: dir };
+        let mut stack = Self { services, sim, control, addresses, nats, valkey, settings, logs, http, _dir: dir };
         stack.configure_sim(&shared).await.context("configure the simulators")?;
         // Where the broker has accounts, handoff alone may create what is missing there.
         let first = |service: &Service| with_users && service.name() == "handoff";
