@@ -12,8 +12,16 @@ mod guard;
 mod passwords;
 mod people;
 mod tool;
+mod tries;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime},
+};
 
 use aws_lc_rs::{constant_time, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -31,6 +39,7 @@ use self::{
     caller::{By, Rights},
     passwords::Passwords,
     people::{fingerprint, sha256},
+    tries::WrongTokens,
 };
 use crate::error::RouteError;
 
@@ -41,6 +50,8 @@ const NAME_HERE: &str = "console";
 /// Browsers take it over TLS only, for this host only, for every path.
 const SECURE_COOKIE: &str = "__Host-baton";
 const COOKIE: &str = "baton";
+/// How often the file of people is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Bytes of an id, and characters of it in a cookie.
 const ID: usize = 32;
 const ID_LENGTH: usize = 43;
@@ -51,6 +62,8 @@ pub struct SignIn {
     /// Lets its holder do everything.
     pub token: Option<SecretString>,
     pub people: People,
+    /// Where they are kept: looked at again and again, so that whoever is taken out of it is out.
+    pub file: Option<PathBuf>,
     /// TLS ends in front of us, even if requests do not say so.
     pub secure: bool,
 }
@@ -60,12 +73,14 @@ pub(crate) struct Access(Arc<Inner>);
 
 struct Inner {
     token: Option<Token>,
-    people: People,
+    people: RwLock<Arc<People>>,
+    file: Option<PathBuf>,
     secure: bool,
     store: Store,
     keying: Keying,
-    /// None: nobody has one.
+    /// None: nobody can have one.
     passwords: Option<Passwords>,
+    wrong_tokens: WrongTokens,
 }
 
 struct Token {
@@ -86,17 +101,50 @@ impl Access {
             sha256: sha256(token.expose_secret()),
             fingerprint: fingerprint(&[TOKEN_NAME, token.expose_secret()]),
         });
-        let first = sign_in.people.first();
-        let passwords = first.map(|person| Passwords::new(Some(&person.password))).transpose()?;
-        let SignIn { people, secure, .. } = sign_in;
-        Ok(Self(Arc::new(Inner { token, people, secure, store, keying, passwords })))
+        let SignIn { people, file, secure, .. } = sign_in;
+        let like = people.first().map(|person| person.password.as_str());
+        let passwords = if file.is_some() || like.is_some() { Some(Passwords::new(like)?) } else { None };
+        let (people, wrong_tokens) = (RwLock::new(Arc::new(people)), WrongTokens::default());
+        Ok(Self(Arc::new(Inner { token, people, file, secure, store, keying, passwords, wrong_tokens })))
+    }
+
+    /// Keeps the people true to their file; never ends. What cannot be read changes nothing.
+    pub(crate) async fn follow(&self) -> Infallible {
+        let Some(file) = &self.0.file else { return future::pending().await };
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        let mut seen = None;
+        loop {
+            tick.tick().await;
+            let now = stamp(file);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            match People::load(file) {
+                Ok(people) => {
+                    *self.0.people.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(people);
+                    tracing::info!("CONSOLE_USERS was read");
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "CONSOLE_USERS cannot be read: as it was before, it stays in force"
+                    );
+                }
+            }
+        }
+    }
+
+    fn people(&self) -> Arc<People> {
+        Arc::clone(&self.0.people.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who asks.
     ///
     /// # Errors
     /// When it is nobody that we know, or when that cannot be told right now.
-    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, RouteError> {
+    async fn caller(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, RouteError> {
         if !self.asks() {
             // A page on the internet may make a name of its own point here (DNS rebinding); its
             // requests carry that name.
@@ -104,7 +152,7 @@ impl Access {
             return if here { Ok(Caller::owner(NAME_HERE, By::Place)) } else { Err(RouteError::WrongHost) };
         }
         if let Some(given) = bearer(headers) {
-            return self.bearer(given);
+            return self.bearer(given, &tries::address(peer, headers));
         }
         let id = self.cookie(headers).ok_or(RouteError::NotSignedIn)?;
         let used = !guard::is_scripted(headers);
@@ -117,12 +165,19 @@ impl Access {
         Ok(Caller::new(&who.name, rights, By::Cookie(id.to_owned())))
     }
 
-    fn bearer(&self, given: &str) -> Result<Caller, RouteError> {
-        let known = self.0.people.token(given);
+    fn bearer(&self, given: &str, address: &str) -> Result<Caller, RouteError> {
+        let now = Instant::now();
+        if let Some(wait) = self.0.wrong_tokens.wait(address, now) {
+            return Err(RouteError::too_many_tries(wait));
+        }
         if self.0.token.as_ref().is_some_and(|token| token.is(given)) {
             return Ok(Caller::owner(TOKEN_NAME, By::Bearer));
         }
-        let known = known.ok_or(RouteError::WrongToken)?;
+        let people = self.people();
+        let Some(known) = people.token(given) else {
+            self.0.wrong_tokens.count(address, &sha256(given), now);
+            return Err(RouteError::WrongToken);
+        };
         Ok(Caller::new(&known.name, known.rights, By::Bearer))
     }
 
@@ -132,7 +187,8 @@ impl Access {
             let token = self.0.token.as_ref()?;
             return equal(&token.fingerprint, &who.fingerprint).then_some(caller::Role::Owner.rights());
         }
-        let person = self.0.people.person(&who.name)?;
+        let people = self.people();
+        let person = people.person(&who.name)?;
         equal(&person.fingerprint(), &who.fingerprint).then_some(person.role.rights())
     }
 
@@ -148,7 +204,8 @@ impl Access {
                 if password.len() > passwords::LONGEST {
                     return Err(RouteError::WrongPassword);
                 }
-                let person = self.0.people.person(name);
+                let people = self.people();
+                let person = people.person(name);
                 let hash = person.map(|person| person.password.as_str());
                 let right = passwords.is_right(hash, password).await?;
                 let person = person.filter(|_| right).ok_or(RouteError::WrongPassword)?;
@@ -206,7 +263,7 @@ impl Access {
     }
 
     pub(crate) fn asks(&self) -> bool {
-        self.has_token() || !self.0.people.is_empty()
+        self.has_token() || self.0.file.is_some() || !self.people().is_empty()
     }
 
     fn has_token(&self) -> bool {
@@ -231,6 +288,12 @@ impl Token {
     fn is(&self, given: &str) -> bool {
         constant_time::verify_slices_are_equal(&sha256(given), &self.sha256).is_ok()
     }
+}
+
+/// Differs when the file was changed.
+fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn away(error: store::Error) -> RouteError {

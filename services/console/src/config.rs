@@ -23,7 +23,7 @@ pub struct Config {
     pub console_token: Option<SecretString>,
     /// A JSON file of those who may sign in, `{"people": [{"name", "role", "password"}], "tokens":
     /// [{"name", "scopes", "sha256"}]}`: `console hash-password` and `console make-token` make its
-    /// entries. Read at start-up.
+    /// entries. Read again when it changes.
     #[arg(long, env = "CONSOLE_USERS", value_parser = perhaps_blank)]
     pub console_users: Option<PathBuf>,
     /// Browsers reach this console over TLS, even where requests do not say so
@@ -53,7 +53,8 @@ impl Config {
     /// When the file of people cannot be read, or with everything that is wrong in it.
     pub fn sign_in(&self) -> anyhow::Result<SignIn> {
         let people = self.users().map(People::load).transpose()?.unwrap_or_default();
-        Ok(SignIn { token: self.token().cloned(), people, secure: self.console_secure })
+        let file = self.users().map(Path::to_owned);
+        Ok(SignIn { token: self.token().cloned(), people, file, secure: self.console_secure })
     }
 
     /// # Errors

@@ -1,5 +1,7 @@
 //! What a request can be answered instead of what it asked for.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -64,6 +66,10 @@ pub(crate) struct Told {
 }
 
 impl RouteError {
+    pub(crate) fn too_many_tries(wait: Duration) -> Self {
+        Self::TooManyTries { seconds: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1) }
+    }
+
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::MalformedId

@@ -82,6 +82,7 @@ pub async fn run(
         board: board.clone(),
     };
     tracing::info!(%address, asks_who_it_is = console.access.asks(), "showing sessions");
+    let access = console.access.clone();
     let app = router(console).merge(health.router());
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -93,6 +94,7 @@ pub async fn run(
         served = async { serve.await } => served.context("serve pages"),
         () = watch(&log, &connected) => Ok(()),
         never = board.follow(&log) => match never {},
+        never = access.follow() => match never {},
         () = grace_over => Ok(()),
     }
 }

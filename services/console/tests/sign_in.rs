@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const PASSWORD: &str = "correct horse battery";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const WRONG_TOKENS: usize = 20;
 const TRIES_OF_A_NAME: usize = 10;
 const TRIES_OF_AN_ADDRESS: usize = 60;
 
@@ -276,8 +277,17 @@ async fn a_token_may_do_what_its_scopes_say() {
             if scopes == "read,operate" { (404, "unknown_session") } else { (403, "may_not_operate") };
         assert_eq!(site.act(&[]).await, (expected.0, expected.1.into()), "{scopes}");
     }
-    let wrong = site.with("authorization", "Bearer baton_wrong");
-    assert_eq!(told(wrong.get("/api/v1/sessions").await).await, (401, "wrong_token".into()));
+    let wrong = |n: usize| site.with("authorization", &format!("Bearer baton_{n}"));
+    for _ in 0..2 * WRONG_TOKENS {
+        assert_eq!(told(wrong(0).get("/api/v1/sessions").await).await, (401, "wrong_token".into()));
+    }
+    for n in 1..WRONG_TOKENS {
+        assert_eq!(wrong(n).status("/api/v1/sessions").await, 401);
+    }
+    let answer = wrong(0).get("/api/v1/sessions").await;
+    assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() <= 61);
+    assert_eq!(told(answer).await, (429, "too_many_tries".into()), "guessing");
+    assert_eq!(wrong(0).with("x-forwarded-for", "192.0.2.1").status("/api/v1/sessions").await, 401);
     // There is nobody who could sign in with a password.
     assert_eq!(site.try_sign_in("ana", PASSWORD).await.status(), 401);
     bench.stop().await;
@@ -493,6 +503,28 @@ async fn the_page_asks_for_what_there_is() {
     assert!(!by_name.contains("Sign out") && !by_name.contains("action=\"/search\""));
     assert_eq!(asks(&page(both, "/sign-in?with=token").await), [false, true, true]);
     assert_eq!(asks(&page(people(&three()), "/sign-in?with=token").await), [true, false, false]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_is_taken_out_of_the_file_is_out() {
+    let bench = Bench::start().await;
+    let file = std::env::temp_dir().join(format!("baton-console-followed-{}.json", std::process::id()));
+    std::fs::write(&file, three().to_string()).unwrap();
+    let site = bench.console(SignIn { file: Some(file.clone()), ..people(&three()) }).await;
+    let visit = site.sign_in("ana").await;
+    // What cannot be read changes nothing, what can be does.
+    std::fs::write(&file, "[").unwrap();
+    assert_eq!(visit.site.status("/sessions").await, 200);
+    std::fs::write(&file, json!([person("adam", "admin")]).to_string()).unwrap();
+    let out = async {
+        while visit.site.status("/sessions").await == 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), out).await.expect("she is out");
+    site.sign_in("adam").await;
+    std::fs::remove_file(&file).unwrap();
     bench.stop().await;
 }
 

@@ -1,9 +1,6 @@
 //! The sign-in page, and the way out.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::net::SocketAddr;
 
 use askama::Template;
 use axum::{
@@ -23,17 +20,13 @@ use super::{
     Access, Given, away,
     caller::{Caller, May, Read},
     guard::{is_foreign, is_local_address},
+    tries::{OF_A_NAME, OF_AN_ADDRESS, address},
 };
 use crate::{
     Console,
     error::{RouteError, Told},
     pages::{failed, page},
 };
-
-/// Tries of one name, right ones among them.
-const OF_A_NAME: Budget = Budget::window("console:name", 10, Duration::from_secs(15 * 60));
-/// Tries from one address: an office has one for everybody.
-const OF_AN_ADDRESS: Budget = Budget::window("console:address", 60, Duration::from_secs(15 * 60));
 
 /// Anybody may come here.
 pub(crate) fn router(console: Console) -> Router {
@@ -74,7 +67,7 @@ async fn ask(
 ) -> Response {
     let asked = asked.map_or_else(|_| Asked { to: String::new(), with: String::new() }, |Query(asked)| asked);
     let to = Some(asked.to.as_str()).filter(|to| is_local_address(to)).unwrap_or("/");
-    match console.access.caller(&headers).await {
+    match console.access.caller(&headers, None).await {
         Ok(_) => Redirect::to(to).into_response(),
         Err(error @ RouteError::WrongHost) => failed(&Caller::nobody(), error),
         // What else there is to say, is said when somebody tries.
@@ -149,9 +142,7 @@ async fn spend(console: &Console, budget: &Budget, key: &str) -> Result<(), Rout
     let key = console.access.digest(budget.name, key);
     match console.access.store().spend(budget, key, 1).await.map_err(away)? {
         Taken::Now => Ok(()),
-        Taken::WaitFor(wait) => {
-            Err(RouteError::TooManyTries { seconds: u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX) })
-        }
+        Taken::WaitFor(wait) => Err(RouteError::too_many_tries(wait)),
     }
 }
 
@@ -166,61 +157,5 @@ async fn sign_out(
             ([(header::SET_COOKIE, cookie)], Redirect::to("/sign-in")).into_response()
         }
         Err(error) => failed(&caller, error),
-    }
-}
-
-/// Who tries: the connection's other end, or, where that is a proxy beside us, whom it names. Of an
-/// IPv6 address the network, because a machine has as many addresses as it likes.
-fn address(peer: Option<IpAddr>, headers: &HeaderMap) -> String {
-    let named = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .next_back()
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.rsplit(',').next())
-        .and_then(|last| last.trim().parse::<IpAddr>().ok());
-    let peer = peer.map(|peer| peer.to_canonical());
-    let address = match (peer, named) {
-        (Some(peer), Some(named)) if is_near(peer) => named.to_canonical(),
-        (Some(peer), _) => peer,
-        (None, _) => return "unknown".to_owned(),
-    };
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
-        }
-    }
-}
-
-fn is_near(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_are_counted_by_who_tries() {
-        let of = |peer: &str, forwarded: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in forwarded {
-                headers.append("x-forwarded-for", value.parse().unwrap());
-            }
-            address(Some(peer.parse().unwrap()), &headers)
-        };
-        assert_eq!(of("203.0.113.9", &[]), "203.0.113.9");
-        assert_eq!(of("203.0.113.9", &["198.51.100.1"]), "203.0.113.9", "anybody can claim that");
-        assert_eq!(of("127.0.0.1", &["192.0.2.1, 198.51.100.1"]), "198.51.100.1");
-        assert_eq!(of("10.0.0.3", &["192.0.2.1", "198.51.100.2"]), "198.51.100.2");
-        assert_eq!(of("::ffff:10.0.0.3", &["2001:db8:1:2:3:4:5:6"]), "2001:db8:1:2::");
-        assert_eq!(of("127.0.0.1", &["nonsense"]), "127.0.0.1");
     }
 }

@@ -1,8 +1,10 @@
 //! Stands before every route but the sign-in page: who asks, and did they mean to?
 
+use std::net::SocketAddr;
+
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse as _, Redirect, Response},
@@ -43,7 +45,8 @@ impl Manner {
 
 pub(crate) async fn guard(State(console): State<Console>, request: Request, next: Next) -> Response {
     let manner = Manner::of(request.uri().path(), request.headers());
-    let caller = match console.access.caller(request.headers()).await {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let caller = match console.access.caller(request.headers(), peer).await {
         Ok(caller) => caller,
         Err(error) => return turned_away(&request, manner, error),
     };
