@@ -25,6 +25,8 @@ keep() { # NAME, content on standard input
 openssl rand -hex 32 | keep conversation_key_secret
 printf 'k1:%s\n' "$(openssl rand -base64 32)" | keep master_key
 random | keep console_token
+# People and tokens of the console: docs/operations.md, "Who may sign in". Blank: the token alone.
+printf '' | keep console_users
 
 # NATS: one user per service, and those for people.
 if [ ! -s nats_passwords ]; then

@@ -271,7 +271,7 @@ impl Access {
     }
 
     fn has_people(&self) -> bool {
-        self.0.passwords.is_some()
+        self.people().first().is_some()
     }
 
     fn store(&self) -> &Store {

@@ -496,6 +496,8 @@ async fn the_page_asks_for_what_there_is() {
         |page: &str| ["name=\"password\"", "name=\"token\"", "instead"].map(|part| page.contains(part));
     let only_token = SignIn { token: token(), ..SignIn::default() };
     assert_eq!(asks(&page(only_token, "/sign-in").await), [false, true, false]);
+    let blank = SignIn { token: token(), people: People::parse("").unwrap(), ..SignIn::default() };
+    assert_eq!(asks(&page(blank, "/sign-in").await), [false, true, false]);
     let both = SignIn { token: token(), ..people(&three()) };
     let by_name = page(both.clone(), "/sign-in?to=/sessions").await;
     assert_eq!(asks(&by_name), [true, false, true]);

@@ -80,11 +80,14 @@ impl People {
         })
     }
 
-    /// `{"people": […], "tokens": […]}`, or the array of people alone.
+    /// `{"people": […], "tokens": […]}`, or the array of people alone; blank is nobody (yet).
     ///
     /// # Errors
     /// Everything that is wrong, one by one.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
         // Its message tells the line and the column, and quotes nothing.
         let value: Value = serde_json::from_str(text).map_err(|error| vec![error.to_string()])?;
         let mut read = Reader { people: Self::default(), names: HashSet::new(), problems: Vec::new() };
@@ -299,7 +302,8 @@ mod tests {
         assert_eq!(told.len(), 9, "{told:?}");
         let told = told.join("\n");
         assert!(!told.contains("in the clear") && !told.contains("c2Fsd"), "{told}");
-        for nothing in ["", "[]", "{}", "1", "[1]", "{\"people\": {}}"] {
+        assert!(People::parse(" \n").unwrap().is_empty());
+        for nothing in ["[]", "{}", "1", "[1]", "{\"people\": {}}"] {
             assert!(People::parse(nothing).is_err(), "{nothing}");
         }
         let cut = format!("[{{\"password\": \"{HASH}");
