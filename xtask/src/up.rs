@@ -33,7 +33,7 @@ impl Up {
         let text = std::fs::read_to_string(&self.env_file)
             .with_context(|| format!("read {}: copy .env.sample and fill it in", self.env_file.display()))?;
         let mut env = parse(&text)?;
-        if let Some(settings) = env.get_mut("BATON_SETTINGS") {
+        if let Some(settings) = env.get_mut("BATON_SETTINGS").filter(|settings| *settings != "broker") {
             *settings = std::path::absolute(&*settings)?.display().to_string();
         }
         let root = devstack::workspace_root();

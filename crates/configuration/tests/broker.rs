@@ -195,6 +195,33 @@ async fn everybody_follows_through_a_restart_of_the_broker() {
 }
 
 #[tokio::test]
+async fn what_is_saved_while_the_broker_is_away_is_kept_once_it_is_back() {
+    let mut nats = Nats::start().await.unwrap();
+    let configuration = open(&log(&nats).await).await;
+    let first = configuration.save(document(&["1"]), 0, by("ann", "1")).await.unwrap();
+    nats.kill().await.unwrap();
+    let saving = configuration.save(document(&["2"]), first, by("ann", "2"));
+    let (saved, restarted) = tokio::join!(saving, nats.restart());
+    restarted.unwrap();
+    let current = configuration.current().await.unwrap();
+    assert_eq!((current.revision, current.value), (saved.unwrap(), document(&["2"])));
+}
+
+#[tokio::test]
+async fn all_changes_are_listed_newest_first() {
+    let nats = Nats::start().await.unwrap();
+    let configuration = open(&log(&nats).await).await;
+    let mut revision = 0;
+    for n in 0..70 {
+        revision = configuration.save(document(&["1"]), revision, by("ann", &n.to_string())).await.unwrap();
+    }
+    let changes = configuration.changes(1000).await.unwrap();
+    let told: Vec<_> = changes.iter().map(|change| change.what.clone()).collect();
+    assert_eq!(told, (0..70).rev().map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(configuration.changes(20).await.unwrap(), changes[..20]);
+}
+
+#[tokio::test]
 async fn a_revision_that_cannot_be_used_leaves_the_last_good_one_in_force() {
     let nats = Nats::start().await.unwrap();
     let log = log(&nats).await;

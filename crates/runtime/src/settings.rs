@@ -12,9 +12,11 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use domain::{
+    Millis, PhoneNumberId,
     derive::Keying,
     settings::{Channel, FaqEntry, Integration, Invalid, Settings},
 };
@@ -25,6 +27,8 @@ use tokio::sync::watch;
 
 /// Far above any real configuration; bounds what a wrong path can make us read.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Within this all services know of a change; `bus` looks for one every 5 s at least.
+const SPREADS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What every service that knows channels and integrations needs.
 #[derive(Debug, Clone, clap::Args)]
@@ -124,6 +128,22 @@ impl Live {
 
     pub fn now(&self) -> Arc<Settings> {
         Arc::clone(&self.0.borrow())
+    }
+
+    /// The settings as soon as they have the number's channel.
+    ///
+    /// Who took the number's fact in may know of a channel that we have not heard of: this waits until
+    /// 10 s after `at`, when the fact was stored. Then, and where nobody feeds the settings, they are
+    /// told as they are.
+    pub async fn knowing(&self, number: &PhoneNumberId, at: Millis) -> Arc<Settings> {
+        let now = self.now();
+        if now.channel(number).is_some() {
+            return now;
+        }
+        let mut heard = self.0.clone();
+        let known = heard.wait_for(|settings| settings.channel(number).is_some());
+        let _ = tokio::time::timeout(SPREADS_WITHIN.saturating_sub(crate::age(at)), known).await;
+        self.now()
     }
 
     /// Waits for settings that this handle has not told yet; never returns once nobody feeds it.
@@ -365,6 +385,23 @@ mod tests {
         assert_eq!(*derived.of(&one, |before| before.map_or(1, |before| before + 1)), 1);
         assert_eq!(*derived.of(&one, |_| unreachable!()), 1);
         assert_eq!(*derived.of(&two, |before| before.map_or(1, |before| before + 1)), 2);
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_others_know_already_is_waited_for() {
+        let number = PhoneNumberId::new("1");
+        let settings = load_value(&sample(), &FILES).unwrap();
+        let none = || Settings { channels: Vec::new(), ..settings.clone() };
+        let (feed, live) = Live::new(none());
+        let (found, ()) = tokio::join!(live.knowing(&number, crate::now()), async {
+            tokio::task::yield_now().await;
+            feed.send_replace(Arc::new(settings.clone()));
+        });
+        assert!(found.channel(&number).is_some());
+        // Not for old facts, and not where nothing can change.
+        feed.send_replace(Arc::new(none()));
+        assert!(live.knowing(&number, crate::now() - 10_000).await.channels.is_empty());
+        assert!(Live::fixed(none()).knowing(&number, crate::now()).await.channels.is_empty());
     }
 
     #[test]

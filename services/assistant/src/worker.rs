@@ -65,6 +65,8 @@ impl Handler for Worker {
                         { fields::SEQ } = entry.seq,
                     );
                     let state = &stored.decision.state;
+                    // A channel that handoff knows already may be new to us.
+                    self.settings.knowing(&state.number, entry.at).await;
                     let asked = Asked { key: &address.key, state, seq: entry.seq, cause, ask };
                     self.answer(&asked).instrument(span).await?;
                 }

@@ -52,6 +52,8 @@ impl Handler for Fetching {
         if self.log.last(&subject).await?.is_some() {
             return Ok(());
         }
+        // A channel that ingress knows already may be new to us.
+        self.settings.knowing(&message.number, entry.at).await;
         let result = match self.fetch_whole(&address.id, &message, media).await {
             Ok(stored) => media_fetched::Result::Stored(stored),
             Err(Trouble::Log(failure)) => return Err(failure),

@@ -89,7 +89,7 @@ impl Sending {
     async fn decision(&self, key: &ConversationKey, entry: &Entry, lease: &Lease) -> Result<(), Failure> {
         let stored = StoredDecision::decode(entry.payload.clone()).map_err(Failure::never)?;
         let state = &stored.decision.state;
-        let settings = self.settings.now();
+        let settings = self.settings.knowing(&state.number, entry.at).await;
         let channel = || {
             let channel = settings.channel(&state.number);
             channel

@@ -147,7 +147,7 @@ impl Worker {
         if let Fact::Inbound(message) = fact {
             self.learn(contact, message).await;
         }
-        let settings = self.settings.now();
+        let settings = self.settings.knowing(&state.number, entry.at).await;
         let channel = settings.channel(&state.number);
         let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();
         let context = Context {
