@@ -1,7 +1,8 @@
 //! Who asks, and what they may do.
 //!
 //! A route says what it needs by an argument: `May { caller, .. }: May<Operate>`. Whoever may not is
-//! answered 403 before the route runs. A template that extends `base.html` has a field
+//! answered 403 before the route runs. For Configure and Own, `caller.require(Right::Configure)?`, or a
+//! type beside `Operate` once a second route needs it. A template that extends `base.html` has a field
 //! `caller: Caller`; in it, every form that posts has `{% include "csrf.html" %}`, and buttons are
 //! left out with `{% if caller.may_operate() %}`. Scripts send `x-csrf-token` instead. Nothing needs
 //! to be done in the handler: [`super::guard`] has checked it.
