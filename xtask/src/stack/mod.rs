@@ -155,7 +155,8 @@ impl Stack {
         }
         let control = ControlClient::new(&addresses.control)?;
         let http = runtime::http_client(runtime::HttpTimeouts::default())?;
-        let mut stack = Self { services, sim, control, addresses, nats, valkey, settings, logs, http, _dir: dir };
+        let mut stack =
+            Self { services, sim, control, addresses, nats, valkey, settings, logs, http, _dir: dir };
         stack.configure_sim(&shared).await.context("configure the simulators")?;
         // Where the broker has accounts, handoff alone may create what is missing there.
         let first = |service: &Service| with_users && service.name() == "handoff";
