@@ -16,7 +16,7 @@ use crate::{Config, Error};
 
 pub(crate) const LOG: &str = "CONVERSATIONS";
 pub(crate) const PARKED: &str = "PARKED";
-const DEAD_LETTERS: &str = "DEADLETTERS";
+pub(crate) const DEAD_LETTERS: &str = "DEADLETTERS";
 pub(crate) const HISTORY: &str = "HISTORY";
 pub(crate) const MEMBERSHIP: &str = "BATON_MEMBERSHIP";
 pub(crate) const CHECKPOINTS: &str = "BATON_CHECKPOINTS";

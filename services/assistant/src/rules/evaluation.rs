@@ -59,7 +59,6 @@ fn messages() -> Vec<Message> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 fn the_rules_understand_people_in_eight_languages() {
     let rules = Rules::new(&[]);
     let topics = TOPICS.map(str::to_owned);
