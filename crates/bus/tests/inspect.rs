@@ -1,5 +1,4 @@
 //! What people look at when something is wrong.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 

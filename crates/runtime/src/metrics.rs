@@ -59,8 +59,11 @@ pub const DEAD_LETTERS: &str = "baton.dead_letters";
 /// How long one try of one entry took, by reader and kind (OpenTelemetry's name).
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
 
+/// Checks of the doctor that found something broken, in its newest run.
+pub const DOCTOR_BROKEN: &str = "baton.doctor.broken";
+
 /// All of them, with how Prometheus calls them.
-pub const ALL: [(&str, &str); 24] = [
+pub const ALL: [(&str, &str); 25] = [
     (WEBHOOKS, "baton_ingress_webhooks_total"),
     (WEBHOOK_DURATION, "baton_ingress_duration_seconds"),
     (ENTRIES, "baton_ingress_entries_total"),
@@ -84,6 +87,7 @@ pub const ALL: [(&str, &str); 24] = [
     (PARKED, "baton_parked_total"),
     (PARKED_EXPIRED, "baton_parked_expired_total"),
     (DEAD_LETTERS, "baton_dead_letters_total"),
+    (DOCTOR_BROKEN, "baton_doctor_broken"),
     (PROCESS_DURATION, "messaging_process_duration_seconds"),
 ];
 

@@ -35,6 +35,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/sessions/{id}", get(session))
         .route("/sessions/{id}/timeline", get(timeline))
         .route("/sessions/{id}/actions", post(act))
+        .merge(crate::doctor::api())
         .fallback(|| async { RouteError::NotFound })
         .method_not_allowed_fallback(|| async { RouteError::NotFound })
         .with_state(console);

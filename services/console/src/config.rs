@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use runtime::settings::KeyingArgs;
+use runtime::settings::{KeyingArgs, Source};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::access::{People, SignIn};
@@ -30,6 +30,12 @@ pub struct Config {
     /// (`x-forwarded-proto`): cookies are for TLS only.
     #[arg(long, env = "CONSOLE_SECURE", default_value_t = false, action = clap::ArgAction::Set)]
     pub console_secure: bool,
+    /// What the other services have as BATON_SETTINGS: a file, or `broker`. Left out: WhatsApp and
+    /// Salesforce are not looked at when troubleshooting.
+    #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
+    pub settings: Option<Source>,
+    #[command(flatten)]
+    pub whatsapp: whatsapp::client::Config,
     #[command(flatten)]
     pub bus: bus::Config,
     #[command(flatten)]
@@ -41,6 +47,11 @@ pub struct Config {
 impl Config {
     pub fn token(&self) -> Option<&SecretString> {
         self.console_token.as_ref().filter(|token| !token.expose_secret().is_empty())
+    }
+
+    /// Where the settings are; a line of .env that was left blank is none.
+    pub fn settings(&self) -> Option<&Source> {
+        self.settings.as_ref().filter(|source| **source != Source::File(PathBuf::new()))
     }
 
     fn users(&self) -> Option<&Path> {

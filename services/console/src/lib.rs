@@ -6,6 +6,7 @@ mod actions;
 mod api;
 mod board;
 mod config;
+mod doctor;
 mod error;
 mod lookup;
 mod overview;
@@ -25,13 +26,14 @@ use axum::{
     response::Response,
 };
 pub use config::Config;
+pub use doctor::Outside;
 use domain::derive::Keying;
 use runtime::health::{Condition, Health};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Access, board::Board, lookup::Lookup};
+use crate::{access::Access, board::Board, doctor::Checks, lookup::Lookup};
 
 /// Bodies are one short form field.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -43,6 +45,7 @@ pub(crate) struct Console {
     pub(crate) lookup: Lookup,
     pub(crate) access: Access,
     pub(crate) board: Board,
+    pub(crate) checks: Checks,
 }
 
 /// Everything but health. What is merged before the guard is for those who may look; each route says
@@ -51,6 +54,7 @@ fn router(console: Console) -> Router {
     api::router(console.clone())
         .merge(overview::router(console.clone()))
         .merge(sessions::router(console.clone()))
+        .merge(doctor::router(console.clone()))
         .merge(access::way_out(console.clone()))
         .merge(pages::router(console.clone()))
         .layer(middleware::from_fn_with_state(console.clone(), access::guard))
@@ -70,13 +74,16 @@ pub async fn run(
     store: Store,
     keying: Keying,
     sign_in: SignIn,
+    outside: Outside,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = Health::new();
     let connected = health.condition("log");
     let address = listener.local_addr().context("read the listener's address")?;
     let board = Board::new(shutdown.clone());
+    let checks = Checks::new(log.clone(), store.clone(), outside);
     let console = Console {
+        checks: checks.clone(),
         access: Access::new(sign_in, store.clone(), keying.clone())?,
         lookup: Lookup::new(log.clone(), store, keying),
         board: board.clone(),
@@ -94,6 +101,7 @@ pub async fn run(
         served = async { serve.await } => served.context("serve pages"),
         () = watch(&log, &connected) => Ok(()),
         never = board.follow(&log) => match never {},
+        never = checks.follow() => match never {},
         never = access.follow() => match never {},
         () = grace_over => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use console::{Config, Tool};
+use console::{Config, Outside, Tool};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -17,8 +17,26 @@ async fn main() -> anyhow::Result<()> {
     let _telemetry = runtime::telemetry::init("console")?; // flushes when dropped
     let shutdown = runtime::shutdown_on_signal()?;
     let log = bus::connect(&config.bus).await.context("connect to the log")?;
+    let settings = match config.settings() {
+        Some(source) => {
+            let key = Some(&config.store.master_key);
+            // Sessions are shown without them; only troubleshooting sees less.
+            configuration::settings(source, &log, key, &shutdown)
+                .await
+                .inspect_err(|error| {
+                    let error = format!("{error:#}");
+                    tracing::error!(
+                        error,
+                        "BATON_SETTINGS cannot be read: WhatsApp and Salesforce are not checked"
+                    );
+                })
+                .ok()
+        }
+        None => None,
+    };
+    let outside = Outside { settings, whatsapp: Some(whatsapp::Client::new(&config.whatsapp)?) };
     let store = store::Store::connect(&config.store).context("set up the cache")?;
     let listener = TcpListener::bind(config.listen_addr).await.context("bind LISTEN_ADDR")?;
     let keying = config.keying.keying();
-    console::run(listener, log, store, keying, sign_in, shutdown).await
+    console::run(listener, log, store, keying, sign_in, outside, shutdown).await
 }

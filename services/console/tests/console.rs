@@ -56,7 +56,9 @@ impl Bench {
                 (log.clone(), store.clone(), keying.clone(), shutdown.clone());
             async move {
                 let sign_in = SignIn { token: token.map(SecretString::from), ..SignIn::default() };
-                console::run(listener, log, store, keying, sign_in, shutdown).await.unwrap();
+                console::run(listener, log, store, keying, sign_in, console::Outside::default(), shutdown)
+                    .await
+                    .unwrap();
             }
         };
         tasks.spawn(run);

@@ -60,8 +60,15 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let run =
-            console::run(listener, log.clone(), store, keying.clone(), SignIn::default(), shutdown.clone());
+        let run = console::run(
+            listener,
+            log.clone(),
+            store,
+            keying.clone(),
+            SignIn::default(),
+            console::Outside::default(),
+            shutdown.clone(),
+        );
         tasks.spawn(async move { run.await.unwrap() });
         runtime::init_crypto();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();

@@ -116,7 +116,15 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keying = Keying::new(&"0123456789abcdef0123456789abcdef".into());
-        let run = console::run(listener, self.log.clone(), store, keying, sign_in, self.shutdown.clone());
+        let run = console::run(
+            listener,
+            self.log.clone(),
+            store,
+            keying,
+            sign_in,
+            console::Outside::default(),
+            self.shutdown.clone(),
+        );
         self.tasks.spawn(async move { run.await.unwrap() });
         Site { http: self.http.clone(), url, headers: Vec::new() }
     }
