@@ -81,7 +81,8 @@ impl Default for Scenario {
             duplicates: 2,
             disable: Vec::new(),
             lost_answers: 0.0,
-            patience: Duration::from_secs(120),
+            // Slow machines have slow troubles: what never comes is found out all the same.
+            patience: Duration::from_secs(240),
         }
     }
 }
