@@ -23,11 +23,13 @@
 //! | `md` a customer's file, fetched (asks for no decision) | egress | the wamid |
 //! | `mv` what a conversation under earlier ids had | handoff | the decision that moved it |
 //! | `op` an operator's command | console | the request |
+//! | `out` a template that is to be sent | campaigns, console | who asks, and the recipient |
+//! | `cs` what the customer said about marketing | handoff | the decision that heard it |
 //! | `dec` a decision | handoff | – (chained) |
 
 use std::{fmt, str::FromStr};
 
-use domain::{ConversationKey, Partition, SendId, WabaId};
+use domain::{ConversationKey, Partition, SendId, WabaId, outreach::Mark};
 
 /// Everything the log stream captures.
 pub const ALL: [&str; 3] = ["conv.>", "timer.>", "account.>"];
@@ -46,11 +48,13 @@ pub enum Kind {
     Decision,
     Media,
     Adopted,
+    Outreach,
+    Consent,
 }
 
 impl Kind {
     /// What handoff answers with a decision.
-    pub const FACTS: [Self; 8] = [
+    pub const FACTS: [Self; 10] = [
         Self::WhatsApp,
         Self::Assistant,
         Self::Thread,
@@ -59,6 +63,8 @@ impl Kind {
         Self::Timer,
         Self::Operator,
         Self::Adopted,
+        Self::Outreach,
+        Self::Consent,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -75,6 +81,8 @@ impl Kind {
             Self::Decision => "dec",
             Self::Media => "md",
             Self::Adopted => "mv",
+            Self::Outreach => "out",
+            Self::Consent => "cs",
         }
     }
 }
@@ -95,6 +103,8 @@ impl FromStr for Kind {
             "dec" => Self::Decision,
             "md" => Self::Media,
             "mv" => Self::Adopted,
+            "out" => Self::Outreach,
+            "cs" => Self::Consent,
             _ => return Err(Malformed),
         })
     }
@@ -123,6 +133,17 @@ impl SendRef {
     pub fn from_opaque(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix("baton1.")?.splitn(3, '.');
         Some(Self { send: parts.next()?.parse().ok()?, attempt: parts.next()?.parse().ok()? })
+    }
+
+    /// The same of a campaign's send.
+    pub fn to_opaque_of(self, key: &ConversationKey, mark: Mark) -> String {
+        format!("{}.{}.{}", self.to_opaque_in(key), mark.campaign, mark.row)
+    }
+
+    /// The mark that [`SendRef::to_opaque_of`] put in.
+    pub fn mark_in_opaque(text: &str) -> Option<Mark> {
+        let mut parts = text.strip_prefix("baton1.")?.split('.').skip(3);
+        Some(Mark { campaign: parts.next()?.parse().ok()?, row: parts.next()?.parse().ok()? })
     }
 
     /// The conversation that [`SendRef::to_opaque_in`] put in.
@@ -205,7 +226,9 @@ pub fn filter(partition: Partition, kind: Kind) -> String {
         | Kind::Timer
         | Kind::Operator
         | Kind::Media
-        | Kind::Adopted => format!("conv.{partition}.*.{}.*", kind.as_str()),
+        | Kind::Adopted
+        | Kind::Outreach
+        | Kind::Consent => format!("conv.{partition}.*.{}.*", kind.as_str()),
     }
 }
 
@@ -222,7 +245,9 @@ pub fn filter_of(key: &ConversationKey, kind: Kind) -> String {
         | Kind::Timer
         | Kind::Operator
         | Kind::Media
-        | Kind::Adopted => fact(key, kind, "*"),
+        | Kind::Adopted
+        | Kind::Outreach
+        | Kind::Consent => fact(key, kind, "*"),
     }
 }
 
@@ -301,6 +326,12 @@ mod tests {
         assert_eq!(SendRef::from_opaque(&opaque), Some(send_ref));
         assert_eq!(SendRef::conversation_in_opaque(&opaque), Some(key()));
         assert_eq!(SendRef::conversation_in_opaque(&send_ref.to_opaque()), None);
+        let mark = Mark { campaign: "0b8f3c1e-2d4a-4f6b-8c7d-9e0f1a2b3c4d".parse().unwrap(), row: 999_999 };
+        let marked = send_ref.to_opaque_of(&key(), mark);
+        assert_eq!(SendRef::mark_in_opaque(&marked), Some(mark));
+        assert_eq!(SendRef::from_opaque(&marked), Some(send_ref));
+        assert_eq!(SendRef::conversation_in_opaque(&marked), Some(key()));
+        assert_eq!(SendRef::mark_in_opaque(&opaque), None);
         assert_eq!(SendRef::from_opaque("{\"originator\":\"bizai\"}"), None);
     }
 

@@ -8,9 +8,10 @@ use domain::{
         Header, IdentityChange, InboundMessage, LinkButton, List, Location, Media, MediaKind, MessageContext,
         Order, OrderItem, Outgoing, Parameter, Referral, Section, Tap, Template, TemplateButton,
     },
+    outreach::{CampaignId, Destination, Keyword, Mark, Outreach, ReplyRule, Sent},
     session::{
-        Ask, Brief, Call, ControlAction, Conversation, Decision, Fact, Held, Opening, Origin, Output, Owner,
-        Parked, ParkedMessage, Send, Session, Stage, Thread, Unanswered,
+        Ask, Brief, Call, Campaign, ControlAction, Conversation, Decision, Fact, Held, Opening, Origin,
+        Output, Owner, Parked, ParkedMessage, Replied, Send, Session, Stage, Thread, Unanswered, Withholding,
     },
 };
 use proptest::prelude::*;
@@ -84,9 +85,51 @@ fn owner() -> impl Strategy<Value = Owner> {
 }
 
 fn brief() -> impl Strategy<Value = Brief> {
-    (".*", any::<[Option<String>; 4]>()).prop_map(|(reason, [summary, language, priority, sentiment])| {
-        Brief { reason, summary, language, priority, sentiment }
-    })
+    (".*", any::<[Option<String>; 4]>(), any::<Option<[String; 2]>>()).prop_map(
+        |(reason, [summary, language, priority, sentiment], campaign)| {
+            let campaign = campaign.map(|[name, text]| Campaign { name, text });
+            Brief { reason, summary, language, priority, sentiment, campaign }
+        },
+    )
+}
+
+fn mark() -> impl Strategy<Value = Option<Mark>> {
+    any::<Option<u32>>()
+        .prop_map(|row| row.map(|row| Mark { campaign: CampaignId(uuid("campaign", &[])), row }))
+}
+
+fn reply_rule() -> impl Strategy<Value = ReplyRule> {
+    let to = prop::sample::select(vec![Destination::Rep, Destination::Assistant, Destination::OptOut]);
+    let keyword = (any::<Vec<String>>(), to).prop_map(|(words, to)| Keyword { words, to });
+    prop_oneof![
+        Just(ReplyRule::Rep),
+        Just(ReplyRule::Assistant),
+        prop::collection::vec(keyword, 0..4).prop_map(ReplyRule::Keywords),
+    ]
+}
+
+prop_compose! {
+    fn sent()(at: i64, until: i64, mark in mark(), [name, text] in any::<[String; 2]>(), reply in reply_rule()) -> Sent {
+        Sent { send: domain::SendId(uuid("send", &[])), at, until, mark, name, text, reply }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_outreach_survives_the_log(
+        mark in mark(), reply in reply_rule(), [name, phone, preview] in any::<[String; 3]>(), marketing: bool,
+        [not_after, answered_within] in any::<[i64; 2]>(),
+    ) {
+        let outreach = Outreach {
+            number: PhoneNumberId::new("1"),
+            customer: Customer { phone: Some(phone), ..Customer::default() },
+            template: Template { name: "offer".into(), language: "de".into(), preview: Some(preview), ..Template::default() },
+            marketing, not_after, mark, name, reply, answered_within,
+        };
+        let body = v1::entry::Body::Outreach((&outreach).into());
+        let read = proto::convert::fact(proto::decode(proto::encode(body)).unwrap()).unwrap();
+        prop_assert_eq!(read, Some(Fact::Outreach(Box::new(outreach))));
+    }
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
@@ -176,7 +219,7 @@ fn outgoing() -> impl Strategy<Value = Outgoing> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    prop::sample::select(vec![Origin::Assistant, Origin::Rep, Origin::Bot, Origin::Notice])
+    prop::sample::select(vec![Origin::Assistant, Origin::Rep, Origin::Bot, Origin::Notice, Origin::Campaign])
 }
 
 fn parked_message() -> impl Strategy<Value = ParkedMessage> {
@@ -277,9 +320,16 @@ prop_compose! {
 
 fn output() -> impl Strategy<Value = Output> {
     prop_oneof![
-        (outgoing(), origin(), any::<Option<String>>()).prop_map(|(body, origin, quotes)| Output::Send(
-            Send { id: domain::SendId(uuid("send", &[])), body, quotes: quotes.map(Wamid::new), origin }
-        )),
+        (outgoing(), origin(), any::<Option<String>>(), mark()).prop_map(|(body, origin, quotes, mark)| {
+            let quotes = quotes.map(Wamid::new);
+            Output::Send(Send { id: domain::SendId(uuid("send", &[])), body, quotes, origin, mark })
+        }),
+        (mark(), prop::sample::select(vec![Withholding::OptedOut, Withholding::TooLate]))
+            .prop_map(|(mark, why)| Output::Withheld { mark, why }),
+        (mark(), any::<[String; 2]>(), any::<bool>()).prop_map(|(mark, [name, text], opted_out)| {
+            Output::Replied(Replied { mark, name, text, opted_out })
+        }),
+        any::<bool>().prop_map(|wanted| Output::Consent { wanted }),
         any::<(String, bool)>().prop_map(|(wamid, typing)| Output::Seen { wamid: Wamid::new(wamid), typing }),
         prop::sample::select(vec![ControlAction::Take, ControlAction::Release]).prop_map(Output::Control),
         state().prop_map(|state| Output::Move(Box::new(state))),
@@ -316,7 +366,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn state()(owner in owner(), names in any::<[Option<String>; 4]>(), epoch: u32, [wrote, quiet_until] in any::<[i64; 2]>(),
+    fn state()(owner in owner(), outreaches in prop::collection::vec(sent(), 0..4), names in any::<[Option<String>; 4]>(), epoch: u32, [wrote, quiet_until] in any::<[i64; 2]>(),
                texts in any::<[Option<String>; 3]>(), unanswered in prop::option::of(unanswered()), parked in prop::option::of(parked()), flags in any::<[bool; 3]>(),
                session in prop::option::of(any::<(i64, u64, u32, Option<i64>, u64)>()), created: bool) -> Conversation {
         let [phone, bsuid, name, ended_session] = names;
@@ -337,6 +387,8 @@ prop_compose! {
             quiet_until,
             elsewhere,
             no_marketing,
+            outreach_answered: quiet_until / 2,
+            outreaches,
             unanswered,
             language,
             thread_created: created,

@@ -7,6 +7,7 @@ pub mod links;
 pub mod mask;
 pub mod message;
 pub mod net;
+pub mod outreach;
 pub mod session;
 pub mod settings;
 

@@ -111,6 +111,11 @@ pub struct Policy {
     pub nobody_available: Nobody,
     /// A customer who writes just one of these words ends the chat with the team.
     pub stop_words: Vec<String>,
+    /// A customer who writes just one of these, or taps on a button with such a title, gets no more
+    /// marketing messages, and is told so.
+    pub opt_out_words: Vec<String>,
+    /// … and gets them again.
+    pub opt_in_words: Vec<String>,
     pub texts: Texts,
     /// The same in other languages (`de`), over the translations that come along.
     #[serde(deserialize_with = "texts::deserialize")]
@@ -137,6 +142,30 @@ pub struct RescueTemplate {
     pub parameters: Vec<String>,
 }
 
+/// In the languages that Baton speaks, and Meta's own button.
+const OPT_OUT_WORDS: [&str; 16] = [
+    "stop",
+    "stop promotions",
+    "unsubscribe",
+    "opt out",
+    "stop all",
+    "baja",
+    "cancelar suscripción",
+    "sair",
+    "cancelar inscrição",
+    "désinscription",
+    "désabonner",
+    "abmelden",
+    "abbestellen",
+    "إلغاء الاشتراك",
+    "सदस्यता समाप्त",
+    "annulla iscrizione",
+];
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -153,6 +182,8 @@ impl Default for Policy {
             queue_notice_seconds: Duration::from_secs(60),
             nobody_available: Nobody::KeepWaiting,
             stop_words: Vec::new(),
+            opt_out_words: words(&OPT_OUT_WORDS),
+            opt_in_words: words(&["start", "unstop", "subscribe"]),
             texts: Texts::default(),
             translations: texts::built_in(),
         }
@@ -185,6 +216,8 @@ pub struct Texts {
     pub queue_position: String,
     /// Nobody is available, and the assistant is back.
     pub nobody_goodbye: String,
+    /// The customer wants no marketing messages.
+    pub opted_out: String,
 }
 
 impl Default for Texts {
@@ -197,6 +230,7 @@ impl Default for Texts {
             no_team: "I'm sorry, I can't reach a person from here.".into(),
             queue_position: "You are number {position} in the queue.".into(),
             nobody_goodbye: "Nobody of our team is available right now, so I'm back to help you. Ask for a person again at any time.".into(),
+            opted_out: "You will get no more promotional messages from us. Write START to get them again.".into(),
         }
     }
 }

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use domain::{
     Seq, Wamid,
-    session::{Ask, Brief, Call, ControlAction, Decision, Output, Send},
+    session::{Ask, Brief, Call, ControlAction, Decision, Output, Replied, Send, Withholding},
 };
 
 use super::{
     Malformed,
     outgoing::{apart, origin, stored_origin, together},
+    outreach::{campaign, mark, stored_campaign},
     thread,
 };
-use crate::v1::{self, call, control, entry::Body, output};
+use crate::v1::{self, call, control, entry::Body, output, withheld};
 
 /// A text of 65,536 characters takes 16 messages.
 const MOST_PARTS: u32 = 20;
@@ -71,7 +72,7 @@ impl TryFrom<v1::Decision> for StoredDecision {
 impl From<&Output> for v1::Output {
     fn from(output: &Output) -> Self {
         let output = match output {
-            Output::Send(Send { id, body, quotes, origin }) => {
+            Output::Send(Send { id, body, quotes, origin, mark }) => {
                 let (text, body) = apart(body);
                 output::Output::Send(v1::Send {
                     id: id.to_string(),
@@ -79,6 +80,7 @@ impl From<&Output> for v1::Output {
                     origin: stored_origin(*origin).into(),
                     body,
                     quotes: quotes.as_ref().map(|wamid| wamid.as_str().to_owned()),
+                    mark: mark.map(Into::into),
                 })
             }
             Output::Seen { wamid, typing } => {
@@ -103,6 +105,25 @@ impl From<&Output> for v1::Output {
                 output::Output::Unfollow(v1::Unfollow { thread: thread.to_string() })
             }
             Output::Timer { at } => output::Output::Timer(v1::Timer { at: *at }),
+            Output::Withheld { mark, why } => output::Output::Withheld(v1::Withheld {
+                mark: mark.map(Into::into),
+                why: match why {
+                    Withholding::OptedOut => withheld::Why::OptedOut,
+                    Withholding::TooLate => withheld::Why::TooLate,
+                }
+                .into(),
+            }),
+            Output::Replied(Replied { mark, name, text, opted_out }) => {
+                output::Output::Replied(v1::Replied {
+                    mark: mark.map(Into::into),
+                    name: name.clone(),
+                    text: text.clone(),
+                    opted_out: *opted_out,
+                })
+            }
+            Output::Consent { wanted } => {
+                output::Output::WantsMarketing(v1::WantsMarketing { wanted: *wanted })
+            }
             Output::Call(call) => output::Output::Call(v1::Call { call: Some(call.into()) }),
         };
         Self { output: Some(output) }
@@ -120,6 +141,7 @@ impl From<&Call> for call::Call {
                 language: brief.language.clone(),
                 priority: brief.priority.clone(),
                 sentiment: brief.sentiment.clone(),
+                campaign: brief.campaign.as_ref().map(stored_campaign),
                 from: *from,
                 through: *through,
                 again: *again,
@@ -144,6 +166,7 @@ impl TryFrom<v1::Output> for Output {
                 id: send.id.parse().map_err(|_| Malformed("send.id"))?,
                 body: together(send.text, send.body)?,
                 quotes: send.quotes.map(Wamid::new),
+                mark: send.mark.map(mark).transpose()?,
             }),
             output::Output::Seen(seen) => Self::Seen { wamid: Wamid::new(seen.wamid), typing: seen.typing },
             output::Output::Control(control) => Self::Control(match control.action() {
@@ -158,6 +181,19 @@ impl TryFrom<v1::Output> for Output {
             output::Output::Follow(follow) => Self::Follow { thread: thread(&follow.thread)? },
             output::Output::Unfollow(unfollow) => Self::Unfollow { thread: thread(&unfollow.thread)? },
             output::Output::Timer(timer) => Self::Timer { at: timer.at },
+            output::Output::Withheld(withheld) => Self::Withheld {
+                why: match withheld.why() {
+                    withheld::Why::Unspecified => return Err(Malformed("withheld.why")),
+                    withheld::Why::OptedOut => Withholding::OptedOut,
+                    withheld::Why::TooLate => Withholding::TooLate,
+                },
+                mark: withheld.mark.map(mark).transpose()?,
+            },
+            output::Output::Replied(v1::Replied { mark: marked, name, text, opted_out }) => {
+                let mark = marked.map(mark).transpose()?;
+                Self::Replied(Replied { mark, name, text, opted_out })
+            }
+            output::Output::WantsMarketing(v1::WantsMarketing { wanted }) => Self::Consent { wanted },
             output::Output::Call(call) => Self::Call(match call.call.ok_or(Malformed("call"))? {
                 call::Call::Open(open) => Call::Open {
                     thread: thread(&open.thread)?,
@@ -168,6 +204,7 @@ impl TryFrom<v1::Output> for Output {
                         language: open.language,
                         priority: open.priority,
                         sentiment: open.sentiment,
+                        campaign: open.campaign.map(campaign),
                     },
                     from: open.from,
                     through: open.through,

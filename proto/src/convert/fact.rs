@@ -1,7 +1,7 @@
 //! Facts: what the session machine reads.
 
 use domain::{
-    Cause, EntryId,
+    Cause, EntryId, PhoneNumberId,
     message::Outgoing,
     session::{
         Answer, Answered, Brief, CallResult, Command, Fact, Happening, MessagingSessionStatus,
@@ -36,6 +36,7 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
                     language: handoff.language,
                     priority: handoff.priority,
                     sentiment: handoff.sentiment,
+                    campaign: None,
                 }),
                 assistant_answer::Answer::Close(close) => {
                     Answer::Close { body: close.body.map(TryInto::try_into).transpose()? }
@@ -79,6 +80,10 @@ pub fn fact(body: Body) -> Result<Option<Fact>, Malformed> {
         Body::Adopted(adopted) => {
             Fact::Adopted(Box::new(adopted.state.ok_or(Malformed("adopted.state"))?.try_into()?))
         }
+        Body::Outreach(outreach) => Fact::Outreach(Box::new(outreach.try_into()?)),
+        Body::Consent(v1::Consent { phone_number_id, wanted }) => {
+            Fact::Consent { number: PhoneNumberId::new(phone_number_id), wanted }
+        }
         Body::WhatsappStatus(_)
         | Body::MediaFetched(_)
         | Body::Decision(_)
@@ -97,7 +102,7 @@ impl v1::AssistantAnswer {
                 assistant_answer::Answer::Reply(assistant_answer::Reply { text, body })
             }
             Answer::Handoff(brief) => {
-                let Brief { reason, summary, language, priority, sentiment } = brief.clone();
+                let Brief { reason, summary, language, priority, sentiment, campaign: _ } = brief.clone();
                 assistant_answer::Answer::Handoff(assistant_answer::Handoff {
                     reason,
                     summary,

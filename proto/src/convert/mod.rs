@@ -4,6 +4,7 @@ mod content;
 mod decision;
 mod fact;
 mod outgoing;
+mod outreach;
 mod state;
 
 pub use content::inbound;

@@ -222,6 +222,7 @@ pub(super) const fn stored_origin(origin: Origin) -> v1::send::Origin {
         Origin::Rep => v1::send::Origin::Rep,
         Origin::Bot => v1::send::Origin::Bot,
         Origin::Notice => v1::send::Origin::Notice,
+        Origin::Campaign => v1::send::Origin::Campaign,
     }
 }
 
@@ -232,6 +233,7 @@ pub(super) const fn origin(origin: v1::send::Origin) -> Result<Origin, Malformed
         v1::send::Origin::Rep => Origin::Rep,
         v1::send::Origin::Bot => Origin::Bot,
         v1::send::Origin::Notice => Origin::Notice,
+        v1::send::Origin::Campaign => Origin::Campaign,
     })
 }
 

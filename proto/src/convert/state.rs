@@ -5,7 +5,11 @@ use domain::{
     session::{Brief, Conversation, Held, Opening, Owner, Parked, Session, Stage, Thread, Unanswered},
 };
 
-use super::{Malformed, cause, thread};
+use super::{
+    Malformed, cause,
+    outreach::{campaign, stored_campaign},
+    thread,
+};
 use crate::v1::{self, opening, state};
 
 impl From<&Conversation> for v1::State {
@@ -33,6 +37,8 @@ impl From<&Conversation> for v1::State {
             quiet_until: conversation.quiet_until,
             elsewhere: conversation.elsewhere,
             no_marketing: conversation.no_marketing,
+            outreaches: conversation.outreaches.iter().map(Into::into).collect(),
+            outreach_answered: conversation.outreach_answered,
             unanswered: conversation.unanswered.as_ref().map(Into::into),
             language: conversation.language.clone(),
             owner: Some(match &conversation.owner {
@@ -75,6 +81,8 @@ impl TryFrom<v1::State> for Conversation {
             quiet_until: state.quiet_until,
             elsewhere: state.elsewhere,
             no_marketing: state.no_marketing,
+            outreaches: state.outreaches.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            outreach_answered: state.outreach_answered,
             unanswered: state.unanswered.map(TryInto::try_into).transpose()?,
             language: state.language,
             owner: match state.owner.ok_or(Malformed("owner"))? {
@@ -98,6 +106,7 @@ impl From<&Opening> for v1::Opening {
             language: opening.brief.language.clone(),
             priority: opening.brief.priority.clone(),
             sentiment: opening.brief.sentiment.clone(),
+            campaign: opening.brief.campaign.as_ref().map(stored_campaign),
             stage: Some(match opening.stage {
                 Stage::Following => opening::Stage::Following(opening::Following {}),
                 Stage::Creating { call } => opening::Stage::Creating(call.to_string()),
@@ -127,6 +136,7 @@ impl TryFrom<v1::Opening> for Opening {
                 language: opening.language,
                 priority: opening.priority,
                 sentiment: opening.sentiment,
+                campaign: opening.campaign.map(campaign),
             },
             stage: match opening.stage.ok_or(Malformed("opening.stage"))? {
                 opening::Stage::Following(_) => Stage::Following,

@@ -3,7 +3,7 @@
 pub struct Entry {
     #[prost(
         oneof = "entry::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub body: ::core::option::Option<entry::Body>,
 }
@@ -41,6 +41,10 @@ pub mod entry {
         MediaFetched(super::MediaFetched),
         #[prost(message, tag = "15")]
         Adopted(super::Adopted),
+        #[prost(message, tag = "16")]
+        Outreach(super::Outreach),
+        #[prost(message, tag = "17")]
+        Consent(super::Consent),
     }
 }
 /// A message of the customer (subject kind `wa`), written by ingress.
@@ -395,6 +399,9 @@ pub struct WhatsAppStatus {
     pub reference: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "6")]
     pub problems: ::prost::alloc::vec::Vec<whats_app_status::Problem>,
+    /// Of a campaign's send, as it came back with the reference.
+    #[prost(message, optional, tag = "7")]
+    pub mark: ::core::option::Option<CampaignMark>,
     #[prost(bytes = "bytes", tag = "15")]
     pub raw: ::prost::bytes::Bytes,
 }
@@ -448,6 +455,121 @@ pub mod media_fetched {
 pub struct Adopted {
     #[prost(message, optional, tag = "1")]
     pub state: ::core::option::Option<State>,
+}
+/// A template that a campaign, or another system, wants sent (kind `out`, id = digest of who asks and
+/// whom it is for), written by campaigns and console into the conversation of the recipient's phone
+/// number.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Outreach {
+    #[prost(string, tag = "1")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub customer: ::core::option::Option<Customer>,
+    #[prost(message, optional, tag = "3")]
+    pub template: ::core::option::Option<outgoing::Template>,
+    /// Not for those who want no marketing messages.
+    #[prost(bool, tag = "4")]
+    pub marketing: bool,
+    /// Not sent later than this; 0: whenever.
+    #[prost(int64, tag = "5")]
+    pub not_after: i64,
+    /// Absent: a single send.
+    #[prost(message, optional, tag = "6")]
+    pub mark: ::core::option::Option<CampaignMark>,
+    /// The campaign's, as reps read it.
+    #[prost(string, tag = "7")]
+    pub name: ::prost::alloc::string::String,
+    /// Milliseconds.
+    #[prost(int64, tag = "10")]
+    pub answered_within: i64,
+    /// What becomes of a reply; neither: a thread opens.
+    #[prost(oneof = "outreach::Reply", tags = "8, 9")]
+    pub reply: ::core::option::Option<outreach::Reply>,
+}
+/// Nested message and enum types in `Outreach`.
+pub mod outreach {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ToAssistant {}
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Keywords {
+        #[prost(message, repeated, tag = "1")]
+        pub rules: ::prost::alloc::vec::Vec<Keyword>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Keyword {
+        #[prost(string, repeated, tag = "1")]
+        pub words: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        #[prost(enumeration = "Destination", tag = "2")]
+        pub to: i32,
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Destination {
+        Unspecified = 0,
+        Rep = 1,
+        Assistant = 2,
+        OptOut = 3,
+    }
+    impl Destination {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "DESTINATION_UNSPECIFIED",
+                Self::Rep => "DESTINATION_REP",
+                Self::Assistant => "DESTINATION_ASSISTANT",
+                Self::OptOut => "DESTINATION_OPT_OUT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "DESTINATION_UNSPECIFIED" => Some(Self::Unspecified),
+                "DESTINATION_REP" => Some(Self::Rep),
+                "DESTINATION_ASSISTANT" => Some(Self::Assistant),
+                "DESTINATION_OPT_OUT" => Some(Self::OptOut),
+                _ => None,
+            }
+        }
+    }
+    /// What becomes of a reply; neither: a thread opens.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Reply {
+        #[prost(message, tag = "8")]
+        Assistant(ToAssistant),
+        #[prost(message, tag = "9")]
+        Keywords(Keywords),
+    }
+}
+/// Whose send something is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CampaignMark {
+    #[prost(string, tag = "1")]
+    pub campaign: ::prost::alloc::string::String,
+    /// Of the audience, from 0.
+    #[prost(uint32, tag = "2")]
+    pub row: u32,
+}
+/// Whether the customer wants marketing messages, as they said in the conversation of their user id
+/// (kind `cs`, id = the cause), written by handoff into that of their phone number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Consent {
+    #[prost(string, tag = "1")]
+    pub phone_number_id: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub wanted: bool,
 }
 /// The answer to an Ask (kind `ai`, id = the ask's cause). The first one stored counts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -666,6 +788,9 @@ pub struct Undelivered {
     /// The first words, so that the rep knows which message is meant.
     #[prost(string, tag = "5")]
     pub excerpt: ::prost::alloc::string::String,
+    /// Of a campaign's send.
+    #[prost(message, optional, tag = "8")]
+    pub mark: ::core::option::Option<CampaignMark>,
     #[prost(oneof = "undelivered::Reason", tags = "2, 3, 4, 6")]
     pub reason: ::core::option::Option<undelivered::Reason>,
 }
@@ -777,7 +902,7 @@ pub struct Decision {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Output {
-    #[prost(oneof = "output::Output", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "output::Output", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub output: ::core::option::Option<output::Output>,
 }
 /// Nested message and enum types in `Output`.
@@ -803,6 +928,13 @@ pub mod output {
         /// The state that goes to the conversation under the customer's new ids.
         #[prost(message, tag = "9")]
         Move(super::State),
+        #[prost(message, tag = "10")]
+        Withheld(super::Withheld),
+        #[prost(message, tag = "11")]
+        Replied(super::Replied),
+        /// Handoff: a Consent into the conversation of the customer's phone number.
+        #[prost(message, tag = "12")]
+        WantsMarketing(super::WantsMarketing),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -820,6 +952,9 @@ pub struct Send {
     /// The wamid that it quotes.
     #[prost(string, optional, tag = "5")]
     pub quotes: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a campaign's send.
+    #[prost(message, optional, tag = "6")]
+    pub mark: ::core::option::Option<CampaignMark>,
 }
 /// Nested message and enum types in `Send`.
 pub mod send {
@@ -841,6 +976,7 @@ pub mod send {
         Rep = 2,
         Bot = 3,
         Notice = 4,
+        Campaign = 5,
     }
     impl Origin {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -854,6 +990,7 @@ pub mod send {
                 Self::Rep => "ORIGIN_REP",
                 Self::Bot => "ORIGIN_BOT",
                 Self::Notice => "ORIGIN_NOTICE",
+                Self::Campaign => "ORIGIN_CAMPAIGN",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -864,10 +1001,81 @@ pub mod send {
                 "ORIGIN_REP" => Some(Self::Rep),
                 "ORIGIN_BOT" => Some(Self::Bot),
                 "ORIGIN_NOTICE" => Some(Self::Notice),
+                "ORIGIN_CAMPAIGN" => Some(Self::Campaign),
                 _ => None,
             }
         }
     }
+}
+/// For the record: an Outreach that is not sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Withheld {
+    #[prost(message, optional, tag = "1")]
+    pub mark: ::core::option::Option<CampaignMark>,
+    #[prost(enumeration = "withheld::Why", tag = "2")]
+    pub why: i32,
+}
+/// Nested message and enum types in `Withheld`.
+pub mod withheld {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Why {
+        Unspecified = 0,
+        OptedOut = 1,
+        TooLate = 2,
+    }
+    impl Why {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "WHY_UNSPECIFIED",
+                Self::OptedOut => "WHY_OPTED_OUT",
+                Self::TooLate => "WHY_TOO_LATE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "WHY_UNSPECIFIED" => Some(Self::Unspecified),
+                "WHY_OPTED_OUT" => Some(Self::OptedOut),
+                "WHY_TOO_LATE" => Some(Self::TooLate),
+                _ => None,
+            }
+        }
+    }
+}
+/// For the record: the customer's message answers an Outreach.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replied {
+    #[prost(message, optional, tag = "1")]
+    pub mark: ::core::option::Option<CampaignMark>,
+    /// Of the campaign.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// As the customer read it.
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
+    /// They want no more of them.
+    #[prost(bool, tag = "4")]
+    pub opted_out: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WantsMarketing {
+    #[prost(bool, tag = "1")]
+    pub wanted: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Seen {
@@ -1142,6 +1350,8 @@ pub mod call {
         pub priority: ::core::option::Option<::prost::alloc::string::String>,
         #[prost(string, optional, tag = "10")]
         pub sentiment: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(message, optional, tag = "11")]
+        pub campaign: ::core::option::Option<super::Campaign>,
         #[prost(uint64, tag = "4")]
         pub from: u64,
         #[prost(uint64, tag = "5")]
@@ -1219,6 +1429,12 @@ pub struct State {
     /// The customer's, as the assistant told it.
     #[prost(string, optional, tag = "24")]
     pub language: ::core::option::Option<::prost::alloc::string::String>,
+    /// What the business sent on its own and may still be answered, oldest first.
+    #[prost(message, repeated, tag = "25")]
+    pub outreaches: ::prost::alloc::vec::Vec<OutreachSent>,
+    /// The time of the newest that was answered.
+    #[prost(int64, tag = "26")]
+    pub outreach_answered: i64,
     #[prost(oneof = "state::Owner", tags = "9, 10, 11, 12, 13")]
     pub owner: ::core::option::Option<state::Owner>,
 }
@@ -1238,6 +1454,33 @@ pub mod state {
         Live(super::Thread),
         #[prost(message, tag = "13")]
         Inactive(super::Thread),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OutreachSent {
+    #[prost(string, tag = "1")]
+    pub send: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    #[prost(int64, tag = "3")]
+    pub until: i64,
+    #[prost(message, optional, tag = "4")]
+    pub mark: ::core::option::Option<CampaignMark>,
+    #[prost(string, tag = "5")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(oneof = "outreach_sent::Reply", tags = "7, 8")]
+    pub reply: ::core::option::Option<outreach_sent::Reply>,
+}
+/// Nested message and enum types in `OutreachSent`.
+pub mod outreach_sent {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Reply {
+        #[prost(message, tag = "7")]
+        Assistant(super::outreach::ToAssistant),
+        #[prost(message, tag = "8")]
+        Keywords(super::outreach::Keywords),
     }
 }
 /// What the customer wrote and nobody answered yet.
@@ -1289,6 +1532,15 @@ pub struct Session {
     #[prost(uint64, tag = "6")]
     pub shown_through: u64,
 }
+/// What the customer answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Campaign {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As the customer read it.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Opening {
     #[prost(string, tag = "1")]
@@ -1305,6 +1557,8 @@ pub struct Opening {
     pub priority: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(string, optional, tag = "18")]
     pub sentiment: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "19")]
+    pub campaign: ::core::option::Option<Campaign>,
     #[prost(uint32, tag = "7")]
     pub failures: u32,
     #[prost(uint64, tag = "8")]
@@ -1380,6 +1634,9 @@ pub struct SendIntent {
     /// The earlier attempt that stayed in doubt, 0 for none: only one is ever sent again blindly.
     #[prost(uint32, tag = "6")]
     pub doubtful: u32,
+    /// Of a campaign's send.
+    #[prost(message, optional, tag = "7")]
+    pub mark: ::core::option::Option<CampaignMark>,
 }
 /// What became of the attempt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1396,6 +1653,9 @@ pub struct SendOutcome {
     /// As in the intent.
     #[prost(uint64, tag = "9")]
     pub decision: u64,
+    /// As in the intent.
+    #[prost(message, optional, tag = "10")]
+    pub mark: ::core::option::Option<CampaignMark>,
     #[prost(oneof = "send_outcome::Outcome", tags = "3, 4, 5, 7")]
     pub outcome: ::core::option::Option<send_outcome::Outcome>,
 }

@@ -167,6 +167,7 @@ fn merged(brief: Brief, simple: Brief) -> Brief {
         language: brief.language.or(simple.language),
         priority: brief.priority.or(simple.priority),
         sentiment: brief.sentiment.or(simple.sentiment),
+        campaign: None,
     }
 }
 

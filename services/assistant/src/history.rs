@@ -7,7 +7,7 @@ use domain::{
     ConversationKey, Seq,
     mask::mask,
     message::{InboundMessage, Media, MediaKind, Speaker},
-    session::{Conversation, Origin},
+    session::{Conversation, Origin, Output},
     settings::Masking,
 };
 use proto::{Malformed, StoredDecision, subjects, subjects::Kind, v1::entry::Body};
@@ -151,14 +151,25 @@ fn turns_of(id: &str, body: Body, present: bool) -> Result<Vec<Turn>, Malformed>
             let turn = |send: &domain::session::Send| Turn {
                 who: match send.origin {
                     Origin::Assistant => Who::Assistant,
-                    Origin::Notice => Who::Notice,
+                    Origin::Notice | Origin::Campaign => Who::Notice,
                     Origin::Rep | Origin::Bot => Who::Person,
                 },
                 text: clip(&send.body.as_text(), TURN_CHARACTERS),
                 present,
                 voice: None,
             };
-            Ok(stored.decision.sends().map(turn).collect())
+            // What the customer's message before it answers was sent to their phone number, maybe in
+            // another conversation.
+            let answered = stored.decision.outputs.iter().filter_map(|output| match output {
+                Output::Replied(replied) => Some(Turn {
+                    who: Who::Notice,
+                    text: clip(&format!("[answers our message] {}", replied.text), TURN_CHARACTERS),
+                    present,
+                    voice: None,
+                }),
+                _ => None,
+            });
+            Ok(answered.chain(stored.decision.sends().map(turn)).collect())
         }
         _ => Ok(Vec::new()),
     }

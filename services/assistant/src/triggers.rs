@@ -117,6 +117,7 @@ pub(crate) fn brief(rules: &Rules, reason: &str, ask: &Ask, history: &History) -
         language: rules.language(&ask.text).map(str::to_owned),
         priority: None,
         sentiment: rules.is_frustrated(&ask.text).then(|| "frustrated".to_owned()),
+        campaign: None,
     }
 }
 

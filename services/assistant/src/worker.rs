@@ -78,7 +78,10 @@ impl Handler for Worker {
                 | Output::Seen { .. }
                 | Output::Control(_)
                 | Output::Move(_)
-                | Output::Timer { .. } => {}
+                | Output::Timer { .. }
+                | Output::Withheld { .. }
+                | Output::Replied(_)
+                | Output::Consent { .. } => {}
             }
         }
         Ok(())

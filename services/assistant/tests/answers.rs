@@ -32,6 +32,7 @@ fn send() -> Output {
         body: domain::message::Outgoing::Text("hi".into()),
         quotes: None,
         origin: Origin::Notice,
+        mark: None,
     })
 }
 

@@ -260,6 +260,8 @@ fn belongs(record: &Record, facts: &Range<Seq>, deliveries: &Deliveries) -> bool
             | Body::Adopted(_)
             | Body::SalesforceEvent(_)
             | Body::OperatorCommand(_)
+            | Body::Outreach(_)
+            | Body::Consent(_)
             | Body::AccountEvent(_)
             | Body::Decision(_) => facts.contains(&record.seq),
         },
@@ -287,7 +289,10 @@ fn ledger(records: &[Record], deliveries: &Deliveries) -> Ledger {
             | Output::Ask(_)
             | Output::Follow { .. }
             | Output::Unfollow { .. }
-            | Output::Timer { .. } => None,
+            | Output::Timer { .. }
+            | Output::Withheld { .. }
+            | Output::Replied(_)
+            | Output::Consent { .. } => None,
         })
         .collect();
     for record in records {

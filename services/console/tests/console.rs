@@ -133,6 +133,7 @@ impl Bench {
             body: domain::message::Outgoing::Text("At nine.".into()),
             quotes: None,
             origin: Origin::Assistant,
+            mark: None,
         };
         let decided = self.decide(&key, decided, answer, &state, vec![Output::Send(text)]).await;
 

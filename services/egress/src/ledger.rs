@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use domain::{Millis, SendId, Seq, Wamid};
+use domain::{Millis, SendId, Seq, Wamid, outreach::Mark};
 use proto::{
     SendRecord,
     v1::{self, entry::Body, send_outcome},
@@ -47,6 +47,8 @@ pub struct Attempt {
     pub number: u32,
     /// The earlier attempt that stayed in doubt. Only one is ever sent again blindly.
     pub doubtful: Option<u32>,
+    /// Of a campaign's send.
+    pub mark: Option<Mark>,
 }
 
 /// A record of a send.
@@ -112,9 +114,9 @@ pub enum Settled {
 pub const UNFIT_FILE: i32 = -1;
 
 /// What to do about a send of which `last` is the last record.
-pub fn next(send: SendId, decision: Seq, last: Option<&Record>, grace: Duration) -> Step {
+pub fn next(send: SendId, decision: Seq, mark: Option<Mark>, last: Option<&Record>, grace: Duration) -> Step {
     let Some(Record { attempt, stored_at, phase }) = last else {
-        return Step::Try(Attempt { send, decision, number: 1, doubtful: None });
+        return Step::Try(Attempt { send, decision, number: 1, doubtful: None, mark });
     };
     let again =
         |doubtful| Step::Try(Attempt { number: attempt.number.saturating_add(1), doubtful, ..*attempt });
@@ -262,6 +264,7 @@ impl Attempt {
             decision: self.decision,
             epoch,
             doubtful: self.doubtful.unwrap_or(0),
+            mark: self.mark.map(Into::into),
         })
     }
 
@@ -272,6 +275,7 @@ impl Attempt {
             at,
             doubtful: self.doubtful.unwrap_or(0),
             decision: self.decision,
+            mark: self.mark.map(Into::into),
             outcome: Some(match outcome {
                 Outcome::Accepted { wamid, answered } => {
                     send_outcome::Outcome::Accepted(send_outcome::Accepted {
@@ -292,15 +296,22 @@ impl Attempt {
 impl Record {
     /// `stored_at`: the entry's time in the log.
     pub fn from_body(body: Body, stored_at: Millis) -> Result<Self, proto::Malformed> {
-        let attempt = |send: &str, decision, number, doubtful: u32| {
+        let attempt = |send: &str, decision, number, doubtful: u32, mark: Option<v1::CampaignMark>| {
             let send = send.parse().map_err(|_| proto::Malformed("send"))?;
-            Ok(Attempt { send, decision, number, doubtful: (doubtful > 0).then_some(doubtful) })
+            let mark = mark.map(Mark::try_from).transpose()?;
+            Ok(Attempt { send, decision, number, doubtful: (doubtful > 0).then_some(doubtful), mark })
         };
         let intent = match SendRecord::of(body).ok_or(proto::Malformed("not a send record"))? {
             SendRecord::Intent(intent) => intent,
             SendRecord::Outcome(record) => {
                 return Ok(Self {
-                    attempt: attempt(&record.send, record.decision, record.attempt, record.doubtful)?,
+                    attempt: attempt(
+                        &record.send,
+                        record.decision,
+                        record.attempt,
+                        record.doubtful,
+                        record.mark,
+                    )?,
                     stored_at,
                     phase: Phase::Outcome(match record.outcome.ok_or(proto::Malformed("outcome"))? {
                         send_outcome::Outcome::Accepted(accepted) => Outcome::Accepted {
@@ -315,7 +326,7 @@ impl Record {
             }
         };
         Ok(Self {
-            attempt: attempt(&intent.send, intent.decision, intent.attempt, intent.doubtful)?,
+            attempt: attempt(&intent.send, intent.decision, intent.attempt, intent.doubtful, intent.mark)?,
             stored_at,
             phase: Phase::Intent,
         })

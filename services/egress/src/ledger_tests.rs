@@ -10,7 +10,7 @@ fn send() -> SendId {
 }
 
 fn attempt(number: u32, doubtful: Option<u32>) -> Attempt {
-    Attempt { send: send(), decision: 9, number, doubtful }
+    Attempt { send: send(), decision: 9, number, doubtful, mark: None }
 }
 
 fn record(number: u32, doubtful: Option<u32>, phase: Phase) -> Record {
@@ -23,7 +23,7 @@ fn accepted() -> Outcome {
 
 #[track_caller]
 fn check(last: Option<Record>, expected: Step) {
-    assert_eq!(next(send(), 9, last.as_ref(), GRACE), expected);
+    assert_eq!(next(send(), 9, None, last.as_ref(), GRACE), expected);
 }
 
 #[test]
@@ -224,7 +224,7 @@ proptest! {
         let mut fates = fates.into_iter();
         let mut status_comes = false;
         for _ in 0..64 {
-            match next(send(), 9, last.as_ref(), GRACE) {
+            match next(send(), 9, None, last.as_ref(), GRACE) {
                 Step::Try(attempt) => {
                     prop_assert_eq!(attempt.number, last.as_ref().map_or(0, |r| r.attempt.number) + 1);
                     if matches!(&last, Some(Record { phase: Phase::Outcome(Outcome::InDoubt), .. })) {

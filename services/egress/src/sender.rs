@@ -16,6 +16,7 @@ use bytes::Bytes;
 use domain::{
     ConversationKey, Millis, SendId, Seq, Wamid,
     message::{MediaKind, Outgoing},
+    outreach::Mark,
     session::{Conversation, ParkedMessage, Send, window_is_open},
     settings::Channel,
 };
@@ -129,7 +130,8 @@ impl Sender {
         let mut posted: Option<Instant> = None;
         loop {
             let last = self.last_record(job.key, part.id).await?;
-            let settled = match ledger::next(part.id, job.decision, last.as_ref(), self.grace) {
+            let settled = match ledger::next(part.id, job.decision, job.send.mark, last.as_ref(), self.grace)
+            {
                 Step::Try(attempt) => {
                     if let Some(doubtful) = attempt.doubtful
                         && self
@@ -157,8 +159,9 @@ impl Sender {
                 None => {}
                 Some(Settled::Accepted) => return Ok(()),
                 Some(Settled::Refused { code }) => {
+                    let lost = lost(job.send, part);
                     return self
-                        .tell(job.key, part.id, ledger::undeliverable(code), &lost(job.send, part))
+                        .tell(job.key, part.id, ledger::undeliverable(code), &lost, job.send.mark)
                         .await;
                 }
                 Some(Settled::Unknown { attempts }) => {
@@ -169,7 +172,8 @@ impl Sender {
                     }
                     tracing::warn!("neither answer nor status for both attempts: told as unknown");
                     let unknown = v1::undelivered::Reason::Unknown(v1::undelivered::Unknown {});
-                    return self.tell(job.key, part.id, unknown, &lost(job.send, part)).await;
+                    let lost = lost(job.send, part);
+                    return self.tell(job.key, part.id, unknown, &lost, job.send.mark).await;
                 }
             }
         }
@@ -211,7 +215,10 @@ impl Sender {
                 return self.record(job.key, &attempt, &Outcome::Refused { code: ledger::UNFIT_FILE }).await;
             }
         };
-        self.pace(job).await?;
+        // Whoever asks for a campaign's send has paid for its first attempt: it waits there, not here.
+        if job.send.mark.is_none() || attempt.number > 1 {
+            self.pace(job).await?;
+        }
         let reference = SendRef { send: attempt.send, attempt: attempt.number };
         let subject = subjects::send(job.key, reference, SendPhase::Intent);
         let intent = proto::encode(attempt.intent(job.lease.epoch(), runtime::now()));
@@ -265,7 +272,10 @@ impl Sender {
         uploaded: Option<&(String, MediaKind)>,
     ) -> Result<whatsapp::client::Sent, SendError> {
         let started = Instant::now();
-        let opaque = reference.to_opaque_in(job.key);
+        let opaque = match job.send.mark {
+            Some(mark) => reference.to_opaque_of(job.key, mark),
+            None => reference.to_opaque_in(job.key),
+        };
         let message = Message {
             to: job.to,
             body: &part.body,
@@ -352,8 +362,9 @@ impl Sender {
             held(job.lease)?;
             match ledger::read(self.post(job, reference, part, None).await, 1) {
                 Answer::Settles(Outcome::Refused { code }) => {
+                    let lost = lost(job.send, part);
                     return self
-                        .tell(job.key, part.id, ledger::undeliverable(code), &lost(job.send, part))
+                        .tell(job.key, part.id, ledger::undeliverable(code), &lost, job.send.mark)
                         .await;
                 }
                 Answer::Settles(Outcome::Accepted { .. } | Outcome::NotSent | Outcome::InDoubt) => {
@@ -373,12 +384,14 @@ impl Sender {
         send: SendId,
         reason: v1::undelivered::Reason,
         lost: &ParkedMessage,
+        mark: Option<Mark>,
     ) -> Result<(), Failure> {
         let body = Body::Undelivered(v1::Undelivered {
             send: send.to_string(),
             reason: Some(reason),
             excerpt: excerpt(&lost.body.as_text()),
             lost: Some(lost.into()),
+            mark: mark.map(Into::into),
         });
         let subject = subjects::fact(key, Kind::Undelivered, &send.to_string());
         self.log.append_fact(&subject, proto::encode(body), None).await?;

@@ -49,7 +49,9 @@ impl Handler for Sending {
             | Kind::Timer
             | Kind::Media
             | Kind::Adopted
-            | Kind::Operator => Ok(()),
+            | Kind::Operator
+            | Kind::Outreach
+            | Kind::Consent => Ok(()),
         }
     }
 }
@@ -110,7 +112,10 @@ impl Sending {
                 | Output::Follow { .. }
                 | Output::Unfollow { .. }
                 | Output::Call(_)
-                | Output::Timer { .. } => {}
+                | Output::Timer { .. }
+                | Output::Withheld { .. }
+                | Output::Replied(_)
+                | Output::Consent { .. } => {}
             }
         }
         Ok(())

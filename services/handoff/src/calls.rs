@@ -374,7 +374,7 @@ impl Doing<'_> {
             language: &language,
             channel,
             email: emails.as_deref().ok().and_then(<[String]>::first).map(String::as_str),
-            campaign: None,
+            campaign: opening.brief.campaign.as_ref().map(|campaign| campaign.name.as_str()),
         };
         let rules = integration.map(|integration| integration.attributes.as_slice()).unwrap_or_default();
         NewSession { routing_attributes: attributes::attributes(rules, &sources), language }

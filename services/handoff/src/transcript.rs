@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use domain::{
     Millis, SessionId, Wamid,
     message::{Content, Customer, Forwarded, InboundMessage, Speaker, split_text},
-    session::{Brief, Decision, Origin, Send},
+    session::{Brief, Campaign, Decision, Origin, Send},
 };
 use jiff::Timestamp;
 use proto::{Malformed, StoredDecision, v1::entry::Body};
@@ -66,6 +66,7 @@ fn sent(at: Millis, decision: &Decision) -> Vec<Turn> {
         who: match send.origin {
             Origin::Assistant | Origin::Notice => ASSISTANT,
             Origin::Rep => "Rep",
+            Origin::Campaign => "Business",
             Origin::Bot => "Bot",
         },
         text: send.body.as_text(),
@@ -140,6 +141,10 @@ pub(crate) fn header(customer: &Customer, session: SessionId, brief: &Brief) -> 
     who.extend(customer.display_name().map(|name| clip(&printable(name), 100)));
     who.extend(customer.phone.as_deref().map(|phone| format!("+{phone}")));
     let mut header = format!("{}\nReason: {}", who.join(" · "), clip(&printable(&brief.reason), 300));
+    if let Some(Campaign { name, text }) = &brief.campaign {
+        let (name, text) = (clip(&printable(name), 100), clip(&printable(text), SUMMARY_LIMIT));
+        header.push_str(&format!("\nCampaign: {name}: “{text}”"));
+    }
     if let Some(summary) = &brief.summary {
         header.push_str("\nSummary: ");
         header.push_str(&clip(&printable(summary), SUMMARY_LIMIT));

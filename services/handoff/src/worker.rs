@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bus::{Chained, Entry, Failure, Handler, Lease, Log};
 use bytes::Bytes;
 use domain::{
-    ContactId, ConversationKey, PhoneNumberId, Seq, derive,
+    ContactId, ConversationKey, CustomerId, PhoneNumberId, Seq, derive,
     derive::Keying,
-    message::{ContactCard, Content, InboundMessage},
+    message::{ContactCard, Content, Customer, InboundMessage},
+    outreach::{self, Sent},
     session::{self, At, CallResult, Context, Conversation, Decision, Fact, Output, Owner},
 };
 use proto::{StoredDecision, subjects, v1};
@@ -118,6 +119,8 @@ impl Worker {
             (Some(state), _) => state.number.clone(),
             (None, Fact::Inbound(message)) => message.number.clone(),
             (None, Fact::Adopted(before)) => before.number.clone(),
+            (None, Fact::Outreach(outreach)) => outreach.number.clone(),
+            (None, Fact::Consent { number, .. }) => number.clone(),
             // The log lost the conversation's beginning, or a stranger wrote the entry.
             (
                 None,
@@ -147,6 +150,19 @@ impl Worker {
         if let Fact::Inbound(message) = fact {
             self.learn(contact, message).await;
         }
+        let outreaches = match fact {
+            Fact::Inbound(message) => self.outreaches(key, &state, message).await?,
+            Fact::Answered(_)
+            | Fact::Followed { .. }
+            | Fact::Called { .. }
+            | Fact::Salesforce(_)
+            | Fact::Undelivered { .. }
+            | Fact::Fired { .. }
+            | Fact::Operator(_)
+            | Fact::Adopted(_)
+            | Fact::Outreach(_)
+            | Fact::Consent { .. } => Vec::new(),
+        };
         let settings = self.settings.knowing(&state.number, entry.at).await;
         let channel = settings.channel(&state.number);
         let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();
@@ -157,6 +173,7 @@ impl Worker {
             assistant_on: settings.assistant_answers(&state.number),
             has_team: channel.is_some_and(|channel| channel.integration.is_some()),
             routing: channel.is_some_and(|channel| channel.escalation_partner),
+            outreaches: &outreaches,
         };
         let at = At { seq: entry.seq, time: entry.at };
         let decision = session::decide(state, at, fact, &context);
@@ -166,18 +183,21 @@ impl Worker {
     /// One contact per person. When the directory is away the contact's derived id is proposed:
     /// the same for the same identity, so that nothing has to wait for a cache.
     async fn find_contact(&self, key: &ConversationKey, fact: &Fact) -> ContactId {
-        let Fact::Inbound(message) = fact else {
-            return ContactId(derive::uuid("stranger", &[key.as_bytes()]));
+        let stranger = || ContactId(derive::uuid("stranger", &[key.as_bytes()]));
+        let customer = if let Fact::Inbound(message) = fact {
+            // A group is nobody: its members are not told apart at Salesforce.
+            if let Some(group) = &message.context.group {
+                return ContactId(derive::uuid("group", &[key.as_bytes(), group.as_bytes()]));
+            }
+            &message.customer
+        } else if let Fact::Outreach(outreach) = fact {
+            &outreach.customer
+        } else {
+            return stranger();
         };
-        // A group is nobody: its members are not told apart at Salesforce.
-        if let Some(group) = &message.context.group {
-            return ContactId(derive::uuid("group", &[key.as_bytes(), group.as_bytes()]));
-        }
-        let Some(customer) = message.customer.id() else {
-            return ContactId(derive::uuid("stranger", &[key.as_bytes()]));
-        };
-        let proposed = self.keying.contact(&customer);
-        match self.store.find_or_create_contact(&self.keying, &message.customer, proposed).await {
+        let Some(id) = customer.id() else { return stranger() };
+        let proposed = self.keying.contact(&id);
+        match self.store.find_or_create_contact(&self.keying, customer, proposed).await {
             Ok(found) => found.contact,
             Err(e) => {
                 tracing::warn!(
@@ -261,8 +281,14 @@ impl Worker {
                     }
                 }
                 Output::Unfollow { thread } => self.calls.counted(state, *thread, false).await,
-                // The assistant's and egress's.
-                Output::Ask(_) | Output::Send(_) | Output::Seen { .. } | Output::Control(_) => {}
+                Output::Consent { wanted } => self.tell_consent(key, state, cause, *wanted).await?,
+                // The assistant's, egress's, and what is only for the record.
+                Output::Ask(_)
+                | Output::Send(_)
+                | Output::Seen { .. }
+                | Output::Control(_)
+                | Output::Withheld { .. }
+                | Output::Replied(_) => {}
             }
         }
         Ok(())
@@ -276,6 +302,58 @@ impl Worker {
         let body = v1::entry::Body::Adopted(v1::Adopted { state: Some(before.into()) });
         let subject = subjects::fact(&key, subjects::Kind::Adopted, &cause.to_string());
         self.log.append_fact(&subject, proto::encode(body), None).await?;
+        Ok(())
+    }
+
+    /// The conversations of the customer's phone number, where they are not this one: what is sent by
+    /// phone number is sent there.
+    fn by_phone(&self, key: &ConversationKey, state: &Conversation, phone: &str) -> Vec<ConversationKey> {
+        let keys = outreach::as_dialled(phone).into_iter().map(CustomerId::new);
+        let keys = keys.map(|id| self.keying.conversation(&state.number, &id));
+        keys.filter(|other| other != key).collect()
+    }
+
+    /// What was sent to the customer's phone number, oldest first. The decision to send it was stored
+    /// before it went out, so before anybody could answer.
+    async fn outreaches(
+        &self,
+        key: &ConversationKey,
+        state: &Conversation,
+        message: &InboundMessage,
+    ) -> Result<Vec<Sent>, Failure> {
+        let Customer { phone: Some(phone), bsuid: Some(_), .. } = &message.customer else {
+            return Ok(Vec::new());
+        };
+        let in_session = state.session.is_some();
+        if message.context.group.is_some()
+            || !outreach::may_answer(message, state.customer_wrote_at, in_session)
+        {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for other in self.by_phone(key, state, phone) {
+            let head = self.head(&other).await?;
+            found.extend(head.into_iter().flat_map(|head| head.stored.decision.state.outreaches));
+        }
+        found.sort_by_key(|sent| sent.at);
+        Ok(found)
+    }
+
+    /// Campaigns are decided on in the conversation of the phone number.
+    async fn tell_consent(
+        &self,
+        key: &ConversationKey,
+        state: &Conversation,
+        cause: domain::Cause,
+        wanted: bool,
+    ) -> Result<(), Failure> {
+        let Customer { phone: Some(phone), bsuid: Some(_), .. } = &state.customer else { return Ok(()) };
+        for other in self.by_phone(key, state, phone) {
+            let phone_number_id = state.number.as_str().to_owned();
+            let body = v1::entry::Body::Consent(v1::Consent { phone_number_id, wanted });
+            let subject = subjects::fact(&other, subjects::Kind::Consent, &cause.to_string());
+            self.log.append_fact(&subject, proto::encode(body), None).await?;
+        }
         Ok(())
     }
 

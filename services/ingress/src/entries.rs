@@ -141,6 +141,7 @@ fn status(event: Status, key: ConversationKey, keying: &Keying) -> Entry {
         at: event.at,
         reference,
         problems: problems.collect(),
+        mark: opaque.and_then(SendRef::mark_in_opaque).map(Into::into),
         raw: event.raw,
     };
     Entry { kind: Kind::Status.as_str(), subject, body: Body::WhatsappStatus(body) }

@@ -276,7 +276,13 @@ fn entry(egress: bool, message: usize) -> (String, Vec<u8>) {
         customer_wrote_at: runtime::now(),
         ..Conversation::new(PhoneNumberId::new(number))
     };
-    let send = Send { id, body: Outgoing::Text(graph::body(message)), quotes: None, origin: Origin::Rep };
+    let send = Send {
+        id,
+        body: Outgoing::Text(graph::body(message)),
+        quotes: None,
+        origin: Origin::Rep,
+        mark: None,
+    };
     let decision = Decision { state, outputs: vec![Output::Send(send)] };
     let stored = StoredDecision { answers: 1, policy_version: 1, decision };
     (subjects::decision(&key), stored.encode().into())

@@ -31,6 +31,8 @@ pub fn decide(state: Conversation, at: At, fact: &Fact, context: &Context<'_>) -
         Fact::Fired { timer } => turn.fired(*timer),
         Fact::Operator(command) => turn.operator(*command),
         Fact::Adopted(state) => turn.adopted(state),
+        Fact::Outreach(outreach) => turn.outreach(outreach),
+        Fact::Consent { wanted, .. } => turn.state.no_marketing = !wanted,
     }
     // Asked for under another owner: there is nothing left to ask.
     let epoch = turn.state.epoch;
@@ -85,7 +87,7 @@ impl Turn<'_> {
                 self.state.elsewhere = true;
                 self.state.epoch += 1;
             }
-            Content::MarketingConsent { wanted } => self.state.no_marketing = !wanted,
+            Content::MarketingConsent { wanted } => self.consent(*wanted),
             Content::Notice { .. } => {}
         }
     }
@@ -131,6 +133,9 @@ impl Turn<'_> {
         self.state.elsewhere = false;
         self.open_session(message);
         self.unpark();
+        if self.replied(message) {
+            return;
+        }
 
         let seq = self.at.seq;
         match &mut self.state.owner {
@@ -218,6 +223,10 @@ impl Turn<'_> {
         self.state.contact = before.contact.or(self.state.contact);
         self.state.customer_wrote_at = self.state.customer_wrote_at.max(before.customer_wrote_at);
         self.state.no_marketing |= before.no_marketing;
+        self.state.outreach_answered = self.state.outreach_answered.max(before.outreach_answered);
+        self.state.outreaches.splice(..0, before.outreaches.iter().cloned());
+        let over = self.state.outreaches.len().saturating_sub(crate::outreach::Sent::LIMIT);
+        self.state.outreaches.drain(..over);
         self.state.language = self.state.language.take().or_else(|| before.language.clone());
         if self.state.customer.id().is_none() {
             self.state.customer = before.customer.clone();
@@ -489,7 +498,7 @@ impl Turn<'_> {
         }
     }
 
-    fn hand_off(&mut self, brief: Brief) {
+    pub(super) fn hand_off(&mut self, brief: Brief) {
         let thread = self.state.thread_id(&self.context.key);
         let (Some(thread), Some(session)) = (thread, &mut self.state.session) else { return };
         session.handoffs += 1;

@@ -26,6 +26,7 @@
 
 mod decide;
 mod forward;
+mod outreach;
 mod quiet;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use crate::{
     Cause, ContactId, ConversationKey, EntryId, Millis, PhoneNumberId, SendId, Seq, SessionId, ThreadId,
     Wamid,
     message::{Customer, InboundMessage, Outgoing},
+    outreach::{Mark, Outreach, Sent},
     settings::Policy,
 };
 
@@ -74,6 +76,11 @@ pub struct Conversation {
     pub elsewhere: bool,
     /// The customer wants no marketing messages.
     pub no_marketing: bool,
+    /// What the business sent on its own, oldest first, at most [`Sent::LIMIT`].
+    pub outreaches: Vec<Sent>,
+    /// The time of the newest that was answered, here or in the conversation of the customer's phone
+    /// number.
+    pub outreach_answered: Millis,
     /// What waits for the assistant.
     pub unanswered: Option<Unanswered>,
     /// The customer's, as the assistant told it: picks what Baton itself says.
@@ -99,6 +106,8 @@ impl Conversation {
             quiet_until: 0,
             elsewhere: false,
             no_marketing: false,
+            outreaches: Vec::new(),
+            outreach_answered: 0,
             unanswered: None,
             language: None,
             owner: Owner::Assistant,
@@ -217,6 +226,15 @@ pub struct Brief {
     pub priority: Option<String>,
     /// How the customer feels: `positive`, `neutral`, `negative` or `frustrated`.
     pub sentiment: Option<String>,
+    /// What they answered.
+    pub campaign: Option<Campaign>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Campaign {
+    pub name: String,
+    /// As the customer read it.
+    pub text: String,
 }
 
 impl Brief {
@@ -322,6 +340,13 @@ pub enum Fact {
     Operator(Command),
     /// The customer's ids changed: what the conversation under the old ones had.
     Adopted(Box<Conversation>),
+    /// A campaign, or another system, wants a template sent.
+    Outreach(Box<Outreach>),
+    /// What the customer said about marketing messages in the conversation of their user id.
+    Consent {
+        number: PhoneNumberId,
+        wanted: bool,
+    },
 }
 
 /// The assistant's answer to a question.
@@ -479,6 +504,13 @@ pub enum Output {
     Call(Call),
     /// The broker: [`Fact::Fired`] at this time.
     Timer { at: Millis },
+    /// For the record: an outreach that is not sent.
+    Withheld { mark: Option<Mark>, why: Withholding },
+    /// For the record: this message of the customer answers an outreach.
+    Replied(Replied),
+    /// Handoff: [`Fact::Consent`] in the conversation of the customer's phone number, where that is
+    /// another one: campaigns are sent there.
+    Consent { wanted: bool },
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -488,6 +520,34 @@ pub struct Send {
     /// The message that it quotes.
     pub quotes: Option<Wamid>,
     pub origin: Origin,
+    /// Of a campaign's send.
+    pub mark: Option<Mark>,
+}
+
+/// What a message of the customer answers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Replied {
+    pub mark: Option<Mark>,
+    /// Of the campaign.
+    pub name: String,
+    /// As the customer read it.
+    pub text: String,
+    /// They want no more of them.
+    pub opted_out: bool,
+}
+
+/// Holds what was written to a customer: never printed.
+impl std::fmt::Debug for Replied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replied").field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+/// Why an outreach is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withholding {
+    OptedOut,
+    TooLate,
 }
 
 /// `thread_control` (`whatsapp-cloud-api.md` §13.3).
@@ -499,7 +559,7 @@ pub enum ControlAction {
 
 impl std::fmt::Debug for Send {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, body, quotes: _, origin } = self;
+        let Self { id, body, quotes: _, origin, mark: _ } = self;
         write!(f, "Send({id}, {body:?}, {origin:?})")
     }
 }
@@ -512,6 +572,8 @@ pub enum Origin {
     Bot,
     /// Baton itself.
     Notice,
+    /// A campaign, or another system: a template.
+    Campaign,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -596,6 +658,8 @@ pub struct Context<'a> {
     pub has_team: bool,
     /// Several responders share the number, and we are the one that takes over.
     pub routing: bool,
+    /// What was sent to the customer's phone number, where another conversation goes by that.
+    pub outreaches: &'a [Sent],
 }
 
 /// The one answer to a fact.

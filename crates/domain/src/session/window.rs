@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Millis, SendId, Wamid, derive,
     message::{File, Outgoing, Parameter, Template},
+    outreach::Mark,
     settings::RescueTemplate,
 };
 
@@ -37,7 +38,7 @@ impl Turn<'_> {
         if body.needs_window() && (!open || self.state.parked.is_some()) {
             match origin {
                 Origin::Rep | Origin::Bot => self.park(ParkedMessage { body, quotes, origin }),
-                Origin::Assistant | Origin::Notice => {}
+                Origin::Assistant | Origin::Notice | Origin::Campaign => {}
             }
             return;
         }
@@ -45,10 +46,25 @@ impl Turn<'_> {
     }
 
     fn push_send(&mut self, origin: Origin, body: Outgoing, quotes: Option<Wamid>) -> SendId {
-        let cause = self.next_cause();
-        let id = SendId(derive::uuid("send", &[self.context.key.as_bytes(), cause.to_string().as_bytes()]));
-        self.push(Output::Send(Send { id, body, quotes, origin }));
+        self.push_marked(origin, body, quotes, None)
+    }
+
+    pub(super) fn push_marked(
+        &mut self,
+        origin: Origin,
+        body: Outgoing,
+        quotes: Option<Wamid>,
+        mark: Option<Mark>,
+    ) -> SendId {
+        let id = self.next_send();
+        self.push(Output::Send(Send { id, body, quotes, origin, mark }));
         id
+    }
+
+    /// The id of a send, if that is what is asked for next.
+    pub(super) fn next_send(&self) -> SendId {
+        let cause = self.next_cause().to_string();
+        SendId(derive::uuid("send", &[self.context.key.as_bytes(), cause.as_bytes()]))
     }
 
     /// Keeps what a rep wrote until the customer writes.
@@ -107,6 +123,7 @@ impl Turn<'_> {
         excerpt: &str,
         lost: Option<&ParkedMessage>,
     ) {
+        self.opted_out_at_meta(reason);
         if self.state.parked.as_ref().is_some_and(|parked| parked.rescue == Some(send)) {
             let why = self.why(reason);
             self.note(format!("The template that asks the customer to write was not delivered. {why}."));

@@ -231,6 +231,7 @@ pub(super) fn brief(arguments: &Value) -> Result<Brief, String> {
         language: read.language.as_deref().and_then(language),
         priority: one_of(read.priority, &PRIORITIES, "priority")?,
         sentiment: one_of(read.sentiment, &SENTIMENTS, "sentiment")?,
+        campaign: None,
     })
 }
 

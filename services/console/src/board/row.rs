@@ -125,7 +125,7 @@ impl Row {
                 Origin::Assistant => By::Assistant,
                 Origin::Rep => By::Rep,
                 Origin::Bot => By::Bot,
-                Origin::Notice => By::Baton,
+                Origin::Notice | Origin::Campaign => By::Baton,
             };
             self.said(Last { at, by, text: Some(excerpt(&send.body.as_text())) });
         }

@@ -182,6 +182,7 @@ fn the_last_message_is_the_newest_and_no_longer_than_a_line() {
             body: domain::message::Outgoing::Text(text.into()),
             quotes: None,
             origin: Origin::Rep,
+            mark: None,
         })
     };
     rows.decided(key(1), 1, 100, &stored(state(1, live()), vec![send(&"word\n ".repeat(100))]));

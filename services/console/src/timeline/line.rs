@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use domain::{
     Cause, Millis, SendId, Seq,
     message::{Content as Said, Speaker},
-    session::{Call, ControlAction, Origin, Output, Send},
+    session::{Call, ControlAction, Origin, Output, Send, Withholding},
 };
 use proto::{
     StoredDecision,
@@ -22,7 +22,7 @@ pub struct Line {
     pub at: String,
     /// Since the line before.
     pub since_previous_ms: Option<Millis>,
-    /// As it stands in the subject: wa, st, ai, th, sf, und, snd, tm, op, dec.
+    /// As it stands in the subject: wa, st, ai, th, sf, und, snd, tm, op, out, cs, dec.
     pub kind: &'static str,
     pub who: Who,
     /// Of a person or a bot, where it is known.
@@ -194,7 +194,7 @@ impl<'a> Teller<'a> {
             answered_at: self.answers.get(&cause).copied(),
         };
         (line.output, line.what) = match output {
-            Output::Send(Send { id, body, quotes: _, origin }) => {
+            Output::Send(Send { id, body, quotes: _, origin, mark: _ }) => {
                 line.text = Some(body.as_text());
                 line.delivery = self.deliveries.get(*id).cloned();
                 let of = match origin {
@@ -202,6 +202,7 @@ impl<'a> Teller<'a> {
                     Origin::Rep => "the rep's message",
                     Origin::Bot => "the bot's message",
                     Origin::Notice => "a notice",
+                    Origin::Campaign => "the template",
                 };
                 ("send", of.into())
             }
@@ -214,6 +215,15 @@ impl<'a> Teller<'a> {
             Output::Ask(_) => ("ask", "ask the assistant".into()),
             Output::Follow { thread } => ("follow", format!("follow thread {thread}")),
             Output::Unfollow { thread } => ("unfollow", format!("thread {thread} is over")),
+            Output::Withheld { why: Withholding::OptedOut, .. } => {
+                ("withheld", "not sent: the customer wants no marketing messages".into())
+            }
+            Output::Withheld { why: Withholding::TooLate, .. } => {
+                ("withheld", "not sent: it came too late".into())
+            }
+            Output::Replied(replied) => ("replied", format!("answers the campaign {}", replied.name)),
+            Output::Consent { wanted: true } => ("consent", "marketing messages are welcome again".into()),
+            Output::Consent { wanted: false } => ("consent", "no more marketing messages".into()),
             Output::Timer { at } => ("timer", format!("timer for {}", time(*at))),
             Output::Call(call) => {
                 let what = match call {
@@ -249,6 +259,16 @@ impl<'a> Teller<'a> {
                 (Who::Whatsapp, format!("receipt: {}{codes}", status.status))
             }
             Body::AssistantAnswer(answer) => (Who::Assistant, self.answer(answer, line)),
+            Body::Outreach(outreach) => {
+                let text = outreach.template.as_ref().and_then(|template| template.preview.clone());
+                line.text = text;
+                let what = if outreach.mark.is_some() { "campaign" } else { "template" };
+                (Who::Baton, format!("{what} {}", outreach.name))
+            }
+            Body::Consent(consent) => {
+                let what = if consent.wanted { "welcome again" } else { "no longer wanted" };
+                (Who::Customer, format!("marketing messages are {what}"))
+            }
             Body::ThreadFollowed(_) => (Who::Baton, "follows the thread: its event stream is up".into()),
             Body::CallResult(result) => {
                 let became = match result.result() {
@@ -341,6 +361,8 @@ fn answered(body: &Body) -> Option<&str> {
         | Body::SendOutcome(_)
         | Body::MediaFetched(_)
         | Body::Adopted(_)
+        | Body::Outreach(_)
+        | Body::Consent(_)
         | Body::AccountEvent(_) => None,
     }
 }

@@ -123,6 +123,7 @@ fn send(n: u8, text: &str) -> Output {
         body: domain::message::Outgoing::Text(text.into()),
         quotes: None,
         origin: Origin::Assistant,
+        mark: None,
     })
 }
 

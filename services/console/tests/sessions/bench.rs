@@ -139,6 +139,7 @@ impl Bench {
                     assistant_on: true,
                     has_team: state.number.as_str() != "300",
                     routing: false,
+                    outreaches: &[],
                 };
                 let at = At { seq: entry.seq, time: entry.at };
                 let decision = decide(state, at, &fact, &context);
@@ -206,6 +207,7 @@ pub(super) async fn add(
         body: Outgoing::Text("At nine.".into()),
         quotes: None,
         origin: Origin::Rep,
+        mark: None,
     };
     let decision = Decision { state, outputs: vec![Output::Send(send)] };
     let stored = StoredDecision { answers: asked, policy_version: 1, decision };

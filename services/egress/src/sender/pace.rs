@@ -30,6 +30,7 @@ impl Sender {
                 Origin::Rep | Origin::Bot => Priority::Rep,
                 Origin::Assistant => Priority::Assistant,
                 Origin::Notice => Priority::Notice,
+                Origin::Campaign => Priority::Campaign,
             },
         };
         let Some(pacer) = &self.pacer else { return Ok(()) };

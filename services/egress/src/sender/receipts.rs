@@ -70,7 +70,10 @@ impl Sender {
         };
         self.metrics.sent("failed_later");
         match lost {
-            Some(lost) => self.tell(key, told.send, ledger::undeliverable(code), &lost).await,
+            Some(lost) => {
+                let mark = last.as_ref().and_then(|last| last.attempt.mark);
+                self.tell(key, told.send, ledger::undeliverable(code), &lost, mark).await
+            }
             // The log has forgotten it, and nobody could tell which message is meant.
             None => Ok(()),
         }

@@ -143,6 +143,7 @@ mod crashes {
     async fn intent(world: &World, chat: &Chat, send: SendId, number: u32) {
         let reference = SendRef { send, attempt: number };
         let body = Body::SendIntent(v1::SendIntent {
+            mark: None,
             send: send.to_string(),
             attempt: number,
             at: now(),

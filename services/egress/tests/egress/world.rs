@@ -325,7 +325,8 @@ impl World {
     }
 
     pub(crate) async fn send_as(&self, chat: &mut Chat, (answers, id): (Seq, SendId), text: &str) {
-        let send = Send { id, body: Outgoing::Text(text.to_owned()), quotes: None, origin: Origin::Rep };
+        let send =
+            Send { id, body: Outgoing::Text(text.to_owned()), quotes: None, origin: Origin::Rep, mark: None };
         self.answer(chat, answers, vec![Output::Send(send)]).await;
     }
 
@@ -403,6 +404,7 @@ async fn statuses_into(log: Log) -> (tokio::task::JoinSet<()>, String) {
             let word = status["status"].as_str().unwrap();
             let problems = status["errors"].as_array().into_iter().flatten();
             let body = Body::WhatsappStatus(v1::WhatsAppStatus {
+                mark: None,
                 phone_number_id: NUMBER.into(),
                 wamid: status["id"].as_str().unwrap().into(),
                 status: word.into(),

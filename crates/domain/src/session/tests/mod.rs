@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod around;
+mod outreach;
 mod quiet;
 mod window;
 
@@ -23,6 +24,7 @@ struct Walk {
     policy: Policy,
     assistant_on: bool,
     routing: bool,
+    outreaches: Vec<crate::outreach::Sent>,
     state: Conversation,
     seq: Seq,
     time: Millis,
@@ -40,6 +42,7 @@ impl Walk {
             policy: Policy { quiet_seconds: Duration::ZERO, ..Policy::default() },
             assistant_on: true,
             routing: false,
+            outreaches: Vec::new(),
             state: Conversation::new(number),
             seq: 0,
             time: 1_000_000,
@@ -61,6 +64,7 @@ impl Walk {
             assistant_on: self.assistant_on,
             has_team: true,
             routing: self.routing,
+            outreaches: &self.outreaches,
         };
         let at = At { seq: self.seq, time: self.time };
         let decision = decide(self.state.clone(), at, fact, &context);
