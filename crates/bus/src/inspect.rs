@@ -1,5 +1,7 @@
 //! What people look at when something is wrong: dead letters, parked entries, who is there, the
-//! streams' sizes.
+//! streams' sizes. And what is done when a person is to be forgotten.
+
+mod erase;
 
 use std::collections::BTreeMap;
 

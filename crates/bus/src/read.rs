@@ -272,7 +272,7 @@ impl Tail {
     }
 }
 
-fn ephemeral(filter_subjects: Vec<String>, deliver_policy: DeliverPolicy) -> pull::Config {
+pub(crate) fn ephemeral(filter_subjects: Vec<String>, deliver_policy: DeliverPolicy) -> pull::Config {
     pull::Config {
         deliver_policy,
         ack_policy: AckPolicy::None,
