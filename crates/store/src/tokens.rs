@@ -99,11 +99,11 @@ impl Store {
         pipe.query_async(&mut self.connection()).await.doing("save cursors")
     }
 
-    fn token_key(&self, integration: &IntegrationId, contact: ContactId) -> String {
+    pub(crate) fn token_key(&self, integration: &IntegrationId, contact: ContactId) -> String {
         self.key("token", format_args!("{}:{contact}", integration.as_str()))
     }
 
-    fn cursor_key(&self, integration: &IntegrationId, contact: ContactId) -> String {
+    pub(crate) fn cursor_key(&self, integration: &IntegrationId, contact: ContactId) -> String {
         self.key("cursor", format_args!("{}:{contact}", integration.as_str()))
     }
 }

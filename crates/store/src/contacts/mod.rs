@@ -7,6 +7,7 @@
 //! was kept. Salesforce knows people by the id that their conversation was opened with, though, so a
 //! live session keeps the id it has.
 
+mod erase;
 mod scripts;
 
 use domain::{ContactId, Millis, derive, derive::Keying, message::Customer};

@@ -25,6 +25,8 @@ pub(super) static MOVE: LazyLock<Script> = script!("move.lua");
 pub(super) static MERGE: LazyLock<Script> = script!("merge.lua");
 pub(super) static LOOK_UP: LazyLock<Script> = script!("look_up.lua");
 pub(super) static PERSON: LazyLock<Script> = script!("person.lua");
+pub(super) static ERASE: LazyLock<Script> = script!("erase.lua");
+pub(super) static RESOLVE: LazyLock<Script> = script!("resolve.lua");
 pub(super) static INDEX: LazyLock<Script> = script!("index.lua");
 pub(super) static CONVERSATIONS_OF: LazyLock<Script> = script!("conversations.lua");
 
