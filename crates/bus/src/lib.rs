@@ -3,6 +3,7 @@
 mod attempt;
 mod batch;
 mod beside;
+mod chain;
 mod checkpoint;
 mod config;
 mod entry;

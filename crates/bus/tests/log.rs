@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use bus::{Chained, Config, Error, Fact, Log};
+use bus::{Chained, Config, Entry, Error, Fact, Log};
 use devstack::Nats;
 use domain::{ConversationKey, Partition};
 use futures::StreamExt as _;
@@ -85,6 +85,68 @@ async fn entries_are_read_in_order_within_bounds() {
     assert_eq!(log.read(filter, 1, u64::MAX, 5).await.unwrap().len(), 5);
     assert_eq!(log.get(all[3].seq).await.unwrap().unwrap().payload, "3");
     assert!(log.get(1_000_000).await.unwrap().is_none());
+}
+
+/// A conversation in which every message is decided on, among many others.
+async fn talk(log: &Log, key: &ConversationKey, messages: u64, others: u64) -> (domain::Seq, domain::Seq) {
+    let mut head = 0;
+    let mut first = 0;
+    let mut last = 0;
+    for n in 0..messages {
+        let subject = subjects::fact(key, Kind::WhatsApp, &n.to_string());
+        last = log.append_fact(&subject, n.to_string().into(), None).await.unwrap().seq;
+        first = if first == 0 { last } else { first };
+        for kind in [Kind::WhatsApp, Kind::Timer] {
+            let answers = if kind == Kind::WhatsApp {
+                last
+            } else {
+                let subject = subjects::fact(key, kind, &n.to_string());
+                log.append_fact(&subject, "due".into(), None).await.unwrap().seq
+            };
+            let body =
+                proto::v1::entry::Body::Decision(proto::v1::Decision { answers, ..Default::default() });
+            let Chained::Appended(seq) = log.append_decision(key, head, proto::encode(body)).await.unwrap()
+            else {
+                panic!("nobody else writes here")
+            };
+            head = seq;
+        }
+        let facts = (0..others).map(|other| Fact {
+            kind: "wa",
+            subject: subjects::fact(&self::key(200), Kind::WhatsApp, &format!("{key}-{n}-{other}")),
+            payload: "other".into(),
+            span: tracing::Span::none(),
+        });
+        log.append_facts(facts, 256, |_, _| {}).await.unwrap();
+    }
+    (first, last)
+}
+
+#[tokio::test]
+async fn what_was_said_is_the_same_by_the_chain_and_by_reading_everything() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    let near = talk(&log, &key(1), 40, 3).await;
+    let far = talk(&log, &key(2), 40, 300).await;
+    for (key, (first, last), is_far) in [(key(1), near, false), (key(2), far, true)] {
+        assert_eq!(last - first > 5_000, is_far);
+        let filters = vec![subjects::filter_of(&key, Kind::WhatsApp), subjects::decision(&key)];
+        for (from, through) in [(first, last), (first + 1, last - 1), (last, last), (1, last)] {
+            let all = log.read(filters.clone(), from, through, usize::MAX).await.unwrap();
+            let seqs = |entries: &[Entry]| entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+            let said = log.said(&key, from, through, 1_000).await.unwrap();
+            assert_eq!(seqs(&said), seqs(&all), "{from}..={through}");
+            // The newest of it.
+            let some = log.said(&key, from, through, 10).await.unwrap();
+            assert!(seqs(&all).ends_with(&seqs(&some)), "{:?}", seqs(&some));
+            let decisions =
+                |entries: &[Entry]| entries.iter().filter(|e| e.subject.ends_with(".dec")).count();
+            assert_eq!(decisions(&some), decisions(&all).min(10));
+        }
+    }
+    let decisions = log.decisions(&key(2), far.0, far.1, 5).await.unwrap();
+    assert!(decisions.len() == 5 && decisions.windows(2).all(|pair| pair[0].seq > pair[1].seq));
+    assert_eq!(log.decisions(&key(3), 1, u64::MAX, 5).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -30,14 +30,14 @@ use crate::{
     transcript::{self, MESSAGE_LIMIT, Transcript, Turn},
 };
 
-/// Entries that a transcript reads at most.
-const TRANSCRIPT_ENTRIES: usize = 5_000;
+/// Decisions that a transcript goes back over at most: about as many as there are turns.
+const TRANSCRIPT_DECISIONS: usize = 3_000;
 /// Entries that one forward reads at most: more than a customer can write while a thread opens.
 const FORWARD_ENTRIES: usize = 2_000;
 /// Files of a transcript that are attached: the newest ones.
 pub(crate) const TRANSCRIPT_FILES: usize = 3;
-/// Send records that are looked through for what a customer quotes.
-const QUOTE_ENTRIES: usize = 2_000;
+/// Decisions that are looked through for what a customer quotes.
+const QUOTE_DECISIONS: usize = 200;
 /// Tries to open a thread before the customer is told and the handoff rests in the log.
 const OPEN_TRIES: u32 = 3;
 /// A longer pause that Salesforce asks for is spent in the log, not in the lane.
@@ -464,39 +464,38 @@ impl Doing<'_> {
             return Ok(turns.map_err(Failure::never)?.pop().map(|turn| turn.text));
         }
         // Ours: the ledger knows which send got this wamid.
-        let records = self
-            .log
-            .read(vec![subjects::filter_of(self.key, Kind::Send)], 1, Seq::MAX, QUOTE_ENTRIES)
-            .await?;
-        for record in records.into_iter().rev() {
-            let Some(outcome) = proto::decode(record.payload).ok().and_then(Body::into_send_outcome) else {
-                continue;
-            };
-            let accepted = match &outcome.outcome {
-                Some(proto::v1::send_outcome::Outcome::Accepted(accepted)) => {
-                    accepted.wamid == wamid.as_str()
-                }
-                Some(
-                    proto::v1::send_outcome::Outcome::Refused(_)
-                    | proto::v1::send_outcome::Outcome::InDoubt(_)
-                    | proto::v1::send_outcome::Outcome::NotSent(_),
-                )
-                | None => false,
-            };
-            if !accepted {
-                continue;
-            }
-            let Some(decision) = self.log.get(outcome.decision).await? else { return Ok(None) };
+        for decision in self.log.decisions(self.key, 1, Seq::MAX, QUOTE_DECISIONS).await? {
             let stored = proto::StoredDecision::decode(decision.payload).map_err(Failure::never)?;
-            return Ok(stored.sent(&outcome.send));
+            for send in stored.decision.sends() {
+                for (part, _) in (0..).zip(whatsapp::outgoing::fit(&send.body)) {
+                    if self.went_as(send.id.part(part), wamid).await? {
+                        return Ok(stored.sent(&send.id.part(part).to_string()));
+                    }
+                }
+            }
         }
         Ok(None)
     }
 
+    async fn went_as(&self, send: domain::SendId, wamid: &domain::Wamid) -> Result<bool, Failure> {
+        let Some(record) = self.log.last(&subjects::sends_of(self.key, send)).await? else {
+            return Ok(false);
+        };
+        let outcome = proto::decode(record.payload).ok().and_then(Body::into_send_outcome);
+        Ok(match outcome.and_then(|outcome| outcome.outcome) {
+            Some(proto::v1::send_outcome::Outcome::Accepted(accepted)) => accepted.wamid == wamid.as_str(),
+            Some(
+                proto::v1::send_outcome::Outcome::Refused(_)
+                | proto::v1::send_outcome::Outcome::InDoubt(_)
+                | proto::v1::send_outcome::Outcome::NotSent(_),
+            )
+            | None => false,
+        })
+    }
+
     /// Everything that was said in a stretch of the log.
     async fn said(&self, from: Seq, through: Seq) -> Result<Vec<Turn>, Failure> {
-        let filters = vec![subjects::filter_of(self.key, Kind::WhatsApp), subjects::decision(self.key)];
-        let entries = self.log.read(filters, from, through, TRANSCRIPT_ENTRIES).await?;
+        let entries = self.log.said(self.key, from, through, TRANSCRIPT_DECISIONS).await?;
         let mut turns = Vec::new();
         for entry in entries {
             let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();

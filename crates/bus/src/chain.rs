@@ -1,0 +1,125 @@
+//! Back along a conversation's chain of decisions: the newest of what was said, at the cost of what
+//! is read.
+//!
+//! A conversation's entries are few among all others, and a consumer finds the few by walking through
+//! the many: 280,000 entries took nats-server 2.15.1 some 290 ms of one core, a day of a busy system
+//! would take minutes. The chain leads from a decision to the one before it, by position.
+
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use domain::{ConversationKey, Seq};
+use futures::{StreamExt as _, TryStreamExt as _};
+use proto::subjects::{self, Kind};
+
+use crate::{Entry, Error, Log, read::none_is_fine};
+
+/// A stretch so short is read as it is.
+const NEAR: Seq = 5_000;
+/// Decisions behind a stretch that are passed over on the way to it.
+const BEHIND: usize = 2_000;
+/// Facts that are fetched side by side.
+const AT_ONCE: usize = 16;
+
+impl Log {
+    /// The customer's messages and the decisions of a conversation within `from..=through`, in order:
+    /// the newest `most` decisions of them, and the messages behind the one before these.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn said(
+        &self,
+        key: &ConversationKey,
+        from: Seq,
+        through: Seq,
+        most: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut entries = if through.saturating_sub(from) <= NEAR {
+            let filters = vec![subjects::filter_of(key, Kind::WhatsApp), subjects::decision(key)];
+            self.read(filters, from, through, usize::MAX).await?
+        } else {
+            self.walked(key, from, through, most).await?
+        };
+        let newest_first = entries.iter().enumerate().rev().filter(|(_, entry)| is(entry, Kind::Decision));
+        let beyond = newest_first.map(|(place, _)| place).nth(most);
+        if let Some(beyond) = beyond {
+            entries.drain(..=beyond);
+        }
+        Ok(entries)
+    }
+
+    /// The newest decisions of a conversation within `from..=through`, newest first, at most `most`.
+    /// None when it has gone on by thousands since `through`.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn decisions(
+        &self,
+        key: &ConversationKey,
+        from: Seq,
+        through: Seq,
+        most: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let subject = subjects::decision(key);
+        // Most stretches end with a decision.
+        let last = if through < Seq::MAX { self.chained(through).await? } else { None };
+        let mut next = match last {
+            Some((entry, _)) if entry.subject == subject => through,
+            Some(_) | None => self.last(&subject).await?.map_or(0, |head| head.seq),
+        };
+        let (mut found, mut behind) = (Vec::new(), 0);
+        while next >= from.max(1) && found.len() < most && behind < BEHIND {
+            // Beyond the log's horizon there is nothing any more.
+            let Some((entry, before)) = self.chained(next).await? else { break };
+            next = before;
+            if entry.seq <= through {
+                found.push(entry);
+            } else {
+                behind += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The decision at a position, and where the one before it in its conversation is: 0 when there
+    /// is none within the log's horizon. None when the log has nothing there any more.
+    async fn chained(&self, seq: Seq) -> Result<Option<(Entry, Seq)>, Error> {
+        let found = self
+            .ask("read an entry", || async { none_is_fine(self.stream.get_raw_message(seq).await) })
+            .await?;
+        Ok(found.map(|message| {
+            // The broker keeps the header by which the decision was chained.
+            let before = message.headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);
+            let before = before.and_then(|before| before.as_str().parse().ok()).unwrap_or(0);
+            (Entry::stored(message), before)
+        }))
+    }
+
+    async fn walked(
+        &self,
+        key: &ConversationKey,
+        from: Seq,
+        through: Seq,
+        most: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let decisions = self.decisions(key, from, through, most).await?;
+        let facts: Vec<Seq> = decisions.iter().filter_map(answered).filter(|fact| *fact >= from).collect();
+        // Facts are decided on in their order: what came after the last of these was not, by then.
+        let undecided = facts.first().map_or(from, |last| last + 1).max(through.saturating_sub(NEAR));
+        let facts: Vec<Option<Entry>> =
+            futures::stream::iter(facts).map(|fact| self.get(fact)).buffered(AT_ONCE).try_collect().await?;
+        let mut entries = facts.into_iter().flatten().filter(|fact| is(fact, Kind::WhatsApp)).collect::<Vec<_>>();
+        let messages = vec![subjects::filter_of(key, Kind::WhatsApp)];
+        entries.extend(self.read(messages, undecided, through, usize::MAX).await?);
+        entries.extend(decisions);
+        entries.sort_by_key(|entry| entry.seq);
+        Ok(entries)
+    }
+}
+
+/// The fact that a decision answers.
+fn answered(entry: &Entry) -> Option<Seq> {
+    proto::decode(entry.payload.clone()).ok()?.into_decision().map(|decision| decision.answers)
+}
+
+fn is(entry: &Entry, kind: Kind) -> bool {
+    entry.address.as_ref().is_some_and(|address| address.kind == kind)
+}
