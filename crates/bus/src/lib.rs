@@ -17,6 +17,7 @@ mod meters;
 mod partition;
 mod read;
 mod reader;
+mod records;
 mod revisions;
 mod streams;
 mod sync;
@@ -31,6 +32,7 @@ pub use log::{Appended, Chained, Log};
 pub use media::{MediaStore, StoredObject};
 pub use membership::Lease;
 pub use reader::{Handler, Reader, ReaderOptions};
+pub use records::{News, Records};
 pub use revisions::{Follow, Replaced, Revision, Revisions};
 pub use wake::{Wake, Wakes, Woken};
 

@@ -32,16 +32,26 @@ impl std::fmt::Debug for MediaStore {
 }
 
 pub(crate) async fn open(context: &Context, keep: Duration, replicas: usize) -> Result<MediaStore, Error> {
+    open_bucket(context, BUCKET, "Files of conversations, by a keyed digest", keep, replicas).await
+}
+
+pub(crate) async fn open_bucket(
+    context: &Context,
+    bucket: &str,
+    what: &str,
+    keep: Duration,
+    replicas: usize,
+) -> Result<MediaStore, Error> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Broker {
         doing: "open the object store",
         source,
     };
-    let store = match context.get_object_store(BUCKET).await {
+    let store = match context.get_object_store(bucket).await {
         Ok(store) => store,
         Err(_) => {
             let wanted = object_store::Config {
-                bucket: BUCKET.into(),
-                description: Some("Files of conversations, by a keyed digest".into()),
+                bucket: bucket.into(),
+                description: Some(what.into()),
                 max_age: keep,
                 storage: StorageType::File,
                 num_replicas: replicas,
@@ -50,7 +60,7 @@ pub(crate) async fn open(context: &Context, keep: Duration, replicas: usize) -> 
             match context.create_object_store(wanted).await {
                 Ok(store) => store,
                 // Another service was quicker.
-                Err(_) => context.get_object_store(BUCKET).await.map_err(|e| failed(e.into()))?,
+                Err(_) => context.get_object_store(bucket).await.map_err(|e| failed(e.into()))?,
             }
         }
     };

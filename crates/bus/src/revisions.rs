@@ -156,7 +156,7 @@ impl Revisions {
 }
 
 impl Revision {
-    fn of(message: StreamMessage) -> Self {
+    pub(crate) fn of(message: StreamMessage) -> Self {
         Self { revision: message.sequence, at: millis(message.time), payload: message.payload }
     }
 }

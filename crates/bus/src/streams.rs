@@ -21,6 +21,7 @@ pub(crate) const HISTORY: &str = "HISTORY";
 pub(crate) const MEMBERSHIP: &str = "BATON_MEMBERSHIP";
 pub(crate) const CHECKPOINTS: &str = "BATON_CHECKPOINTS";
 pub(crate) const SETTINGS: &str = "BATON_SETTINGS";
+pub(crate) const CAMPAIGNS: &str = "BATON_CAMPAIGNS";
 /// Changes of the settings that are kept, and with them who made them.
 const SETTINGS_HISTORY: i64 = 1000;
 const PARTITIONS_KEY: &str = "baton-partitions";
@@ -53,6 +54,16 @@ pub(crate) async fn ensure_settings(
     let bucket = bucket_stream(SETTINGS, replicas);
     let settings = stream::Config { max_messages_per_subject: SETTINGS_HISTORY, ..bucket };
     ensure_stream(context, settings, Instant::now() + patience).await
+}
+
+/// A bucket of entries that are replaced as a whole.
+pub(crate) async fn ensure_records(
+    context: &Context,
+    bucket: &str,
+    replicas: usize,
+    patience: Duration,
+) -> Result<(), Error> {
+    ensure_stream(context, bucket_stream(bucket, replicas), Instant::now() + patience).await
 }
 
 fn check_budget(config: &Config) -> Result<(), Error> {

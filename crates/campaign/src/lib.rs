@@ -1,0 +1,28 @@
+//! Campaigns: what they are, whom they go to, how far they got.
+//!
+//! A [`Definition`] is kept in the broker and changed by [`Command`]s; [`Campaigns`] keeps it, reads
+//! uploaded recipients, and tells the [`Progress`] that the runner (services/campaigns) counts from the
+//! log. What a recipient is sent, and when, is decided without any I/O ([`TemplateUse`], [`Schedule`]).
+
+pub mod audience;
+mod campaigns;
+mod csv;
+mod definition;
+pub mod events;
+mod phones;
+pub mod progress;
+pub mod schedule;
+mod template;
+
+pub use audience::{MAX_ROWS, Reason, Recipient, Report, Unusable};
+pub use campaigns::{Campaigns, Error, Stored, Watch, beginning, end};
+pub use definition::{
+    Audience, Change, Command, Definition, Group, KeywordRule, MAX_NAME_CHARS, NotNow, Pause, Plan, Reply,
+    State, Then,
+};
+pub use phones::{Country, UnknownCountry, digits, zones};
+pub use progress::{Cursor, Progress, Summary};
+pub use schedule::{Day, Quiet, Schedule};
+pub use template::{
+    ButtonKind, ButtonUse, Category, HeaderUse, Known, Media, ParameterUse, TemplateUse, Value, variables,
+};
