@@ -33,7 +33,7 @@ const DECIDING: Duration = Duration::from_secs(8);
 /// was waiting before it.
 const MOST_BEHIND: usize = 500;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     HandOff,

@@ -1,6 +1,7 @@
 //! The JSON API.
 //!
-//! Personal data never stands in a URL: a phone number is asked for in a body.
+//! Personal data never stands in a URL: a phone number is asked for in a body. Routes are told of
+//! where they are made ([`crate::openapi`]).
 
 use axum::{
     Json, Router,
@@ -10,17 +11,19 @@ use axum::{
     },
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use domain::{Seq, SessionId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     Console,
-    access::{May, Operate, Read},
+    access::{May, Operate, Read, Right},
     actions::{self, Action, Outcome},
     board::{Counts, RowView, now},
-    error::RouteError,
+    error::{RouteError, Why},
+    openapi::{Api, Operation, schema, taken},
     sessions::Filter,
     timeline::{Summary, Timeline},
 };
@@ -29,21 +32,73 @@ use crate::{
 const MOST_LISTED: usize = 200;
 
 pub(crate) fn router(console: Console) -> Router {
-    let routes = Router::new()
-        .route("/sessions", get(sessions))
-        .route("/sessions/search", post(search))
-        .route("/sessions/{id}", get(session))
-        .route("/sessions/{id}/timeline", get(timeline))
-        .route("/sessions/{id}/actions", post(act))
+    let routes = sessions_api()
+        .merge(crate::contacts::api())
         .merge(crate::doctor::api())
+        .finish()
         .fallback(|| async { RouteError::NotFound })
         .method_not_allowed_fallback(|| async { RouteError::NotFound })
         .with_state(console);
     Router::new().nest("/api/v1", routes)
 }
 
+fn sessions_api() -> Api {
+    let text = || json!({"type": "string"});
+    let unknown = [RouteError::MalformedId, RouteError::UnknownSession];
+    Api::new("Sessions")
+        .get(
+            "/sessions",
+            sessions,
+            Operation::new("The board: who waits first; then what moved last", Right::Read)
+                .query("state", "waiting, with_rep, assistant or closed; all where it is left out", text())
+                .query("number", "A phone number ID", text())
+                .query("after", "The next of the page before", text())
+                .answers(200, "At most 200", schema::<Listed>())
+                .fails(&[RouteError::MalformedQuery]),
+        )
+        .post(
+            "/sessions/search",
+            search,
+            Operation::new("Sessions of a phone number, the newest first", Right::Read)
+                .body(taken::<Search>())
+                .answers(200, "None is an answer, too", schema::<Found>())
+                .fails(&[RouteError::MalformedBody, RouteError::MalformedPhone]),
+        )
+        .get(
+            "/sessions/{id}",
+            session,
+            Operation::new("A session", Right::Read)
+                .answers(200, "The session", schema::<Summary>())
+                .fails(&unknown),
+        )
+        .get(
+            "/sessions/{id}/timeline",
+            timeline,
+            Operation::new("Everything that happened in a session", Right::Read)
+                .answers(200, "The timeline", schema::<Told>())
+                .fails(&unknown),
+        )
+        .post(
+            "/sessions/{id}/actions",
+            act,
+            Operation::new("Hand off now, or give back to the assistant", Right::Operate)
+                .header(
+                    "Idempotency-Key",
+                    "A new one for each action, the same one for a repeat",
+                    json!({"type": "string", "pattern": "^[A-Za-z0-9-]{8,128}$"}),
+                )
+                .body(taken::<Command>())
+                .answers(200, "It was decided", schema::<Done>())
+                .answers(202, "It is in the log, and not decided yet", schema::<Done>())
+                .fails(&unknown)
+                .fails(&[RouteError::MalformedAction, RouteError::MalformedNonce])
+                .fails(&[RouteError::SessionOver, RouteError::NonceReused])
+                .fails(&Why::ALL.map(RouteError::NotPossible)),
+        )
+}
+
 /// The board: who waits first, the longest wait before all; then what moved last.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Listed {
     sessions: Vec<RowView>,
     counts: Counts,
@@ -75,12 +130,12 @@ async fn sessions(
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Command {
     action: Action,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Done {
     action: Action,
     /// False: it is in the log, and not decided yet. Repeat the request with the same key.
@@ -123,7 +178,7 @@ async fn session(
 }
 
 /// [`Timeline`] with the ledger's line, as people read it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Told {
     ledger_line: String,
     #[serde(flatten)]
@@ -139,12 +194,12 @@ async fn timeline(
     Ok(Json(Told { ledger_line: timeline.ledger.to_string(), timeline }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Search {
     phone: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Found {
     /// The newest first.
     sessions: Vec<Summary>,

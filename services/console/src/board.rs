@@ -16,7 +16,7 @@ use std::{
 };
 
 use bus::Log;
-use domain::Millis;
+use domain::{ConversationKey, Millis};
 use opentelemetry::{global, metrics::Gauge};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::stream::News;
 pub(crate) use self::{
     minutes::Minute,
-    row::Group,
+    row::{Group, Row},
     rows::{Counts, Rows, Wanted},
     stream::{Interest, subscribe},
     view::{Ago, RowView},
@@ -71,6 +71,11 @@ impl Board {
                 listeners: global::meter("console").u64_gauge("baton.console.listeners").build(),
             },
         }))
+    }
+
+    /// A conversation was erased: open pages take it off.
+    pub(crate) fn forget(&self, key: ConversationKey) {
+        self.write(|rows| rows.forget(key));
     }
 
     /// Keeps it current and tells subscribers; never ends.

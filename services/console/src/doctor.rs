@@ -20,12 +20,14 @@ use bus::{DeadLetter, Log};
 use opentelemetry::{global, metrics::Gauge};
 use runtime::settings::Live;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::{
     Console,
-    access::{Caller, May, Operate, Read},
+    access::{Caller, May, Operate, Read, Right},
     error::RouteError,
+    openapi::{Api, Operation, schema},
     pages::{failed, page},
 };
 
@@ -78,6 +80,11 @@ impl Checks {
         }
     }
 
+    /// As they are now, where the console has them.
+    pub(crate) fn settings(&self) -> Option<Arc<domain::settings::Settings>> {
+        self.0.settings.as_ref().map(Live::now)
+    }
+
     fn newest(&self) -> Option<Arc<Report>> {
         self.0.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,12 +117,62 @@ pub(crate) fn router(console: Console) -> Router {
 }
 
 /// Below `/api/v1`.
-pub(crate) fn api() -> Router<Console> {
-    Router::new()
-        .route("/doctor", get(told))
-        .route("/doctor/run", post(run))
-        .route("/dead-letters", get(letters))
-        .route("/dead-letters/{id}/discard", post(discard))
+pub(crate) fn api() -> Api {
+    Api::new("Troubleshooting")
+        .get(
+            "/doctor",
+            told,
+            Operation::new("What the newest run of the checks found", Right::Read).answers(
+                200,
+                "Null until the first run is over",
+                json!({"oneOf": [{"type": "null"}, report()]}),
+            ),
+        )
+        .post(
+            "/doctor/run",
+            run,
+            Operation::new("Run all checks now", Right::Operate).answers(200, "What they found", report()),
+        )
+        .get(
+            "/dead-letters",
+            letters,
+            Operation::new("What could not be handled, never its content", Right::Read).answers(
+                200,
+                "The newest 100, and how many there are",
+                schema::<Letters>(),
+            ),
+        )
+        .post(
+            "/dead-letters/{id}/discard",
+            discard,
+            Operation::new("Take one off the list; the entry stays in the log", Right::Operate)
+                .id(json!({"type": "integer", "minimum": 1}))
+                .nothing(204, "It is off the list")
+                .fails(&[RouteError::NotFound]),
+        )
+}
+
+/// [`::doctor::Report`].
+fn report() -> Value {
+    let text = || json!({"type": "string"});
+    let finding = json!({
+        "type": "object",
+        "required": ["id", "of", "group", "looks_at", "verdict", "found", "cause", "fix"],
+        "properties": {
+            "id": text(), "of": text(), "looks_at": text(), "found": text(), "cause": text(), "fix": text(),
+            "group": text(),
+            "verdict": {"enum": ["ok", "warning", "broken", "not_applicable", "unchecked"]},
+        },
+    });
+    json!({
+        "type": "object",
+        "required": ["at", "millis", "findings"],
+        "properties": {
+            "at": {"type": "integer", "description": "When it began, in milliseconds since 1970"},
+            "millis": {"type": "integer"},
+            "findings": {"type": "array", "items": finding},
+        },
+    })
 }
 
 #[derive(Template)]
@@ -137,14 +194,14 @@ struct Shown {
     steps: Vec<Finding>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 struct Letters {
     count: usize,
     dead_letters: Vec<Letter>,
 }
 
 /// Never the content.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 struct Letter {
     id: u64,
     service: String,

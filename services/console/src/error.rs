@@ -20,6 +20,20 @@ pub(crate) enum RouteError {
     MalformedAction,
     MalformedNonce,
     UnknownSession,
+    MalformedContact,
+    /// What is searched for.
+    MalformedSearch,
+    MalformedEmail,
+    UnknownContact,
+    /// One was to be meant.
+    SeveralContacts,
+    SameContact,
+    /// It cannot be undone, and was not said twice.
+    NotConfirmed,
+    /// A contact whose conversation a rep or the queue has.
+    WithPeople,
+    ErasureUnfinished,
+    DirectoryAway,
     NotFound,
     NotSignedIn,
     WrongToken,
@@ -58,7 +72,7 @@ pub(crate) enum Why {
 }
 
 /// For people and programs; nothing internal, nothing of what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(crate) struct Told {
     pub error: &'static str,
     pub message: &'static str,
@@ -77,14 +91,28 @@ impl RouteError {
             | Self::MalformedBody
             | Self::MalformedQuery
             | Self::MalformedAction
+            | Self::MalformedContact
+            | Self::MalformedSearch
+            | Self::MalformedEmail
+            | Self::SeveralContacts
+            | Self::NotConfirmed
             | Self::MalformedNonce => StatusCode::BAD_REQUEST,
             Self::ForeignPage | Self::NotAllowed(_) | Self::StaleForm => StatusCode::FORBIDDEN,
-            Self::SessionOver | Self::NotPossible(_) | Self::NonceReused => StatusCode::CONFLICT,
-            Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::SessionOver
+            | Self::NotPossible(_)
+            | Self::NonceReused
+            | Self::SameContact
+            | Self::WithPeople => StatusCode::CONFLICT,
+            Self::UnknownSession | Self::UnknownContact | Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
             Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::Crowded | Self::Busy | Self::CacheAway | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowded
+            | Self::Busy
+            | Self::CacheAway
+            | Self::DirectoryAway
+            | Self::ErasureUnfinished
+            | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -116,7 +144,7 @@ impl RouteError {
             Self::MalformedBody => (
                 "malformed_body",
                 "The request's body cannot be read.",
-                "Send JSON like {\"phone\": \"+34600000000\"} with Content-Type: application/json.",
+                "Send JSON as /api/v1/openapi.json tells, with Content-Type: application/json.",
             ),
             Self::MalformedQuery => (
                 "malformed_query",
@@ -162,6 +190,51 @@ impl RouteError {
                 "Check the id. Sessions older than the log's horizon (7 days by default) are not here, \
                  and after the cache was lost, only each conversation's latest session is found by id: \
                  search by phone number instead.",
+            ),
+            Self::MalformedContact => {
+                ("malformed_contact", "A contact's id is a UUID.", "Copy it from the contact's page, whole.")
+            }
+            Self::MalformedSearch => (
+                "malformed_search",
+                "Nobody can be looked for by that.",
+                "Write a phone number or its first three digits, the first two letters of a name, a whole \
+                 e-mail address, a WhatsApp user id (US.…) or a contact's id.",
+            ),
+            Self::MalformedEmail => {
+                ("malformed_email", "That is no e-mail address.", "Write it like ana@example.com.")
+            }
+            Self::UnknownContact => (
+                "unknown_contact",
+                "There is no such contact.",
+                "Search by phone number, name or e-mail address. Whoever was erased is gone.",
+            ),
+            Self::SeveralContacts => (
+                "several_contacts",
+                "Several contacts are meant by that.",
+                "Search for them on the contacts' page and take the one's id.",
+            ),
+            Self::SameContact => {
+                ("same_contact", "Both are the same contact already.", "Nothing needs to be done.")
+            }
+            Self::NotConfirmed => (
+                "not_confirmed",
+                "It was not confirmed, and nothing was done.",
+                "Tick the box before you press the button.",
+            ),
+            Self::WithPeople => (
+                "with_people",
+                "A rep or the queue has a conversation of this contact.",
+                "Wait until the chat has ended, or ask for the chat to be ended with it (force).",
+            ),
+            Self::ErasureUnfinished => (
+                "erasure_unfinished",
+                "Not everything could be erased yet.",
+                "Erase the contact again: it goes on where it stopped.",
+            ),
+            Self::DirectoryAway => (
+                "directory_away",
+                "The contact directory does not answer right now.",
+                "Try again in a few seconds. If it lasts, look at the cache (Valkey, REDIS_URL).",
             ),
             Self::NotFound => ("not_found", "There is nothing here.", "Start at the overview, /."),
             Self::NotSignedIn => (
@@ -243,6 +316,9 @@ impl Right {
 }
 
 impl Why {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::WithPeople, Self::StillConnecting, Self::NoTeam, Self::WithAssistant, Self::SetAside];
+
     /// The code, the sentence, and what to do.
     pub(crate) const fn told(self) -> (&'static str, &'static str, &'static str) {
         match self {

@@ -6,9 +6,11 @@ mod actions;
 mod api;
 mod board;
 mod config;
+mod contacts;
 mod doctor;
 mod error;
 mod lookup;
+mod openapi;
 mod overview;
 mod pages;
 mod sessions;
@@ -54,6 +56,7 @@ fn router(console: Console) -> Router {
     api::router(console.clone())
         .merge(overview::router(console.clone()))
         .merge(sessions::router(console.clone()))
+        .merge(contacts::router(console.clone()))
         .merge(doctor::router(console.clone()))
         .merge(access::way_out(console.clone()))
         .merge(pages::router(console.clone()))
@@ -89,7 +92,7 @@ pub async fn run(
         board: board.clone(),
     };
     tracing::info!(%address, asks_who_it_is = console.access.asks(), "showing sessions");
-    let access = console.access.clone();
+    let (access, erased) = (console.access.clone(), console.clone());
     let app = router(console).merge(health.router());
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -103,6 +106,7 @@ pub async fn run(
         never = board.follow(&log) => match never {},
         never = checks.follow() => match never {},
         never = access.follow() => match never {},
+        never = contacts::follow(&erased) => match never {},
         () = grace_over => Ok(()),
     }
 }

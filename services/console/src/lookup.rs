@@ -181,6 +181,22 @@ impl Lookup {
         &self.log
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn keying(&self) -> &Keying {
+        &self.keying
+    }
+
+    /// Conversations within the log's horizon whose newest state is `wanted`.
+    pub(crate) async fn conversations(
+        &self,
+        wanted: impl Fn(&Conversation) -> bool,
+    ) -> Result<Vec<(ConversationKey, Conversation)>, RouteError> {
+        Ok(self.scan(wanted).await?.into_iter().map(|head| (head.key, head.state)).collect())
+    }
+
     /// The newest decision of every conversation, filtered.
     async fn scan(&self, wanted: impl Fn(&Conversation) -> bool) -> Result<Vec<Head>, RouteError> {
         let _one = self.scan.acquire().await.map_err(|_| RouteError::LogAway)?;
@@ -203,7 +219,7 @@ impl Lookup {
     }
 
     /// Every session of a conversation that the log still knows, oldest first, as it was left.
-    async fn sessions_of(&self, key: &ConversationKey) -> Result<Vec<Summary>, RouteError> {
+    pub(crate) async fn sessions_of(&self, key: &ConversationKey) -> Result<Vec<Summary>, RouteError> {
         let decisions = self.decisions(key).await?;
         let mut seen = BTreeSet::new();
         let mut sessions: Vec<Summary> = decisions

@@ -14,6 +14,7 @@ use proto::{
     subjects::{Address, Kind},
     v1::{self, entry::Body},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::{delivery::Deliveries, line::Teller};
@@ -103,9 +104,10 @@ impl Extent {
 }
 
 /// What is told about a session, without its entries.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Summary {
     /// `OpencxSessionId`.
+    #[schemars(with = "String")]
     pub id: SessionId,
     /// The conversation's key: what stands in subjects, logs and traces.
     pub conversation: String,
@@ -144,14 +146,14 @@ impl Summary {
 }
 
 /// Who the customer is, as the last message told it. Personal data.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Customer {
     pub name: Option<String>,
     /// Digits, no plus.
     pub phone: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Timeline {
     pub session: Summary,
     pub customer: Customer,
@@ -171,7 +173,7 @@ impl Timeline {
 }
 
 /// What came in and went out, and what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Ledger {
     /// Messages of the customer.
     pub received: u32,
@@ -235,6 +237,14 @@ pub fn timeline(
         entries: records.iter().map(|record| teller.tell(record)).collect(),
         truncated,
     })
+}
+
+/// A stretch of a conversation in words, whatever sessions it is of. What a message became is told
+/// as far as the stretch knows.
+pub(crate) fn told(records: &[Record]) -> Vec<Line> {
+    let deliveries = Deliveries::of(records, &(0..Seq::MAX));
+    let mut teller = Teller::new(records, &deliveries);
+    records.iter().map(|record| teller.tell(record)).collect()
 }
 
 /// A late answer or receipt belongs to the session that asked for it.

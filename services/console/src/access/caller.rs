@@ -55,6 +55,18 @@ impl Right {
     }
 }
 
+impl Right {
+    /// A token's; nobody but a person has the last one.
+    pub(crate) const fn scope(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Configure => "configure",
+            Self::Own => "own",
+        }
+    }
+}
+
 impl Role {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Owner, Self::Admin, Self::Agent].into_iter().find(|role| role.as_str() == text)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use domain::{
-    ConversationKey, Millis, PhoneNumberId, Seq, SessionId, ThreadId,
+    ContactId, ConversationKey, Millis, PhoneNumberId, Seq, SessionId, ThreadId,
     message::{InboundMessage, Speaker},
     session::{Conversation, Origin, Output, Owner},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) name: Option<String>,
     /// Digits, no plus.
     pub(crate) phone: Option<String>,
+    /// As the state names it: whom it means today, the directory knows.
+    pub(crate) contact: Option<ContactId>,
     pub(crate) thread: Option<ThreadId>,
     pub(crate) state: State,
     pub(crate) owner_since: Millis,
@@ -92,6 +94,7 @@ impl Row {
             number,
             name: None,
             phone: None,
+            contact: None,
             thread: None,
             state: State::Assistant,
             owner_since: 0,
@@ -143,6 +146,7 @@ impl Row {
         self.seq = seq;
         self.name = state.customer.display_name().map(str::to_owned);
         self.phone.clone_from(&state.customer.phone);
+        self.contact = state.contact;
         self.thread = state.thread;
         self.in_session(state);
         if is_moved(stored) {

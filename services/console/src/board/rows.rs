@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bus::Entry;
-use domain::{ConversationKey, Millis, PhoneNumberId, Seq, SessionId, ThreadId};
+use domain::{ContactId, ConversationKey, Millis, PhoneNumberId, Seq, SessionId, ThreadId};
 use proto::{StoredDecision, subjects::Kind, v1::entry::Body};
 
 use super::{
@@ -44,7 +44,7 @@ pub(crate) struct List {
     pub(crate) next: Option<Order>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, schemars::JsonSchema)]
 pub(crate) struct Counts {
     pub(crate) waiting: usize,
     pub(crate) with_rep: usize,
@@ -199,6 +199,46 @@ impl Rows {
         let mut found: Vec<&Row> = self.shown().filter(is_meant).collect();
         found.sort_unstable_by_key(|row| (std::cmp::Reverse(row.active_at), row.key));
         found.into_iter().take(limit).cloned().collect()
+    }
+
+    /// Whose phone number (digits) begins so. The one that moved last first.
+    pub(crate) fn phoned(&self, beginning: &str, limit: usize) -> Vec<Row> {
+        let is_meant = |row: &&Row| row.phone.as_deref().is_some_and(|phone| phone.starts_with(beginning));
+        let mut found: Vec<&Row> = self.shown().filter(is_meant).collect();
+        found.sort_unstable_by_key(|row| (std::cmp::Reverse(row.active_at), row.key));
+        found.into_iter().take(limit).cloned().collect()
+    }
+
+    /// The conversation of each contact that moved last, behind `after`, and whether there are more.
+    pub(crate) fn contacts(&self, after: Option<(Millis, ContactId)>, limit: usize) -> (Vec<Row>, bool) {
+        let mut latest: HashMap<ContactId, &Row> = HashMap::new();
+        for row in self.shown() {
+            let Some(contact) = row.contact else { continue };
+            let known = latest.entry(contact).or_insert(row);
+            if (row.active_at, row.key) > (known.active_at, known.key) {
+                *known = row;
+            }
+        }
+        let order = |at: Millis, contact: ContactId| (std::cmp::Reverse(at), contact);
+        let mut found: Vec<_> = latest.into_iter().map(|(of, row)| (order(row.active_at, of), row)).collect();
+        if let Some((at, contact)) = after {
+            found.retain(|(place, _)| *place > order(at, contact));
+        }
+        found.sort_unstable_by_key(|(place, _)| *place);
+        let more = found.len() > limit;
+        (found.into_iter().take(limit).map(|(_, row)| row.clone()).collect(), more)
+    }
+
+    /// The conversations of any of these.
+    pub(crate) fn of_contacts(&self, contacts: &[ContactId]) -> Vec<ConversationKey> {
+        let is_theirs = |row: &&Row| row.contact.is_some_and(|contact| contacts.contains(&contact));
+        self.by_key.values().filter(is_theirs).map(|row| row.key).collect()
+    }
+
+    /// Nothing of it stays but the key, so that open pages take it off.
+    pub(super) fn forget(&mut self, key: ConversationKey) {
+        let Some(number) = self.by_key.get(&key).map(|row| row.number.clone()) else { return };
+        self.update(key, &number, |row| *row = Row::new(key, row.number.clone()));
     }
 
     /// Rows that changed after `version`, hidden ones, too.

@@ -8,7 +8,7 @@ use super::row::{By, Row};
 use crate::timeline::time;
 
 /// For the list, and for programs; the words of the last message are shown on the page only.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 pub(crate) struct RowView {
     /// `OpencxSessionId`.
     pub(crate) id: String,
@@ -41,7 +41,7 @@ pub(crate) struct RowView {
     pub(crate) waits: Option<Ago>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 pub(crate) struct LastView {
     pub(crate) at: String,
     /// in: from the customer; out: to the customer.

@@ -17,7 +17,7 @@ use super::{Record, time};
 /// Longer texts go out in parts (`whatsapp::client::MAX_TEXT_CHARS`).
 const PART: usize = 4096;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Delivery {
     pub state: State,
     /// How many messages at WhatsApp it takes.
@@ -28,7 +28,7 @@ pub struct Delivery {
 }
 
 /// A receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Tick {
     /// As WhatsApp names it: sent, delivered, read, failed …
     pub status: String,
@@ -40,7 +40,7 @@ pub struct Tick {
 }
 
 /// In the order in which a message gets on. `Failed` is last: it needs no more waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Not begun.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{Content, Delivery, Record, delivery::Deliveries, owner, time};
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Line {
     /// Its position in the log.
     pub seq: Seq,
@@ -37,6 +37,7 @@ pub struct Line {
     pub answers: Option<Seq>,
     /// The message that this record or receipt is about.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub send: Option<SendId>,
     /// From the fact to this decision.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ impl Line {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
     Customer,
@@ -104,7 +105,7 @@ impl Who {
 }
 
 /// Something that a decision asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct OutputLine {
     pub cause: String,
     /// send, ask, follow, unfollow, call, timer.
