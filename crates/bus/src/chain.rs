@@ -32,11 +32,26 @@ impl Log {
         through: Seq,
         most: usize,
     ) -> Result<Vec<Entry>, Error> {
+        self.facts(key, &[Kind::WhatsApp], from, through, most).await
+    }
+
+    /// The same of facts of other kinds, with the decisions.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn facts(
+        &self,
+        key: &ConversationKey,
+        kinds: &[Kind],
+        from: Seq,
+        through: Seq,
+        most: usize,
+    ) -> Result<Vec<Entry>, Error> {
         let mut entries = if through.saturating_sub(from) <= NEAR {
-            let filters = vec![subjects::filter_of(key, Kind::WhatsApp), subjects::decision(key)];
-            self.read(filters, from, through, usize::MAX).await?
+            let filters = kinds.iter().chain([&Kind::Decision]).map(|kind| subjects::filter_of(key, *kind));
+            self.read(filters.collect(), from, through, usize::MAX).await?
         } else {
-            self.walked(key, from, through, most).await?
+            self.walked(key, kinds, from, through, most).await?
         };
         let newest_first = entries.iter().enumerate().rev().filter(|(_, entry)| is(entry, Kind::Decision));
         let beyond = newest_first.map(|(place, _)| place).nth(most);
@@ -96,19 +111,22 @@ impl Log {
     async fn walked(
         &self,
         key: &ConversationKey,
+        kinds: &[Kind],
         from: Seq,
         through: Seq,
         most: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let decisions = self.decisions(key, from, through, most).await?;
-        let facts: Vec<Seq> = decisions.iter().filter_map(answered).filter(|fact| *fact >= from).collect();
-        // Facts are decided on in their order: what came after the last of these was not, by then.
-        let undecided = facts.first().map_or(from, |last| last + 1).max(through.saturating_sub(NEAR));
+        let decisions = self.decisions(key, from, through, most.saturating_add(1)).await?;
+        // Facts may lie in the log for long until they are decided on: those decisions come after the
+        // stretch.
+        let behind = decisions.first().map_or(from, |newest| newest.seq + 1);
+        let later = self.decisions(key, behind, Seq::MAX, BEHIND).await?;
+        let facts = decisions.iter().chain(&later).filter_map(answered);
+        let facts: Vec<Seq> = facts.filter(|fact| (from..=through).contains(fact)).collect();
         let facts: Vec<Option<Entry>> =
             futures::stream::iter(facts).map(|fact| self.get(fact)).buffered(AT_ONCE).try_collect().await?;
-        let mut entries = facts.into_iter().flatten().filter(|fact| is(fact, Kind::WhatsApp)).collect::<Vec<_>>();
-        let messages = vec![subjects::filter_of(key, Kind::WhatsApp)];
-        entries.extend(self.read(messages, undecided, through, usize::MAX).await?);
+        let wanted = |fact: &Entry| kinds.iter().any(|kind| is(fact, *kind));
+        let mut entries: Vec<Entry> = facts.into_iter().flatten().filter(wanted).collect();
         entries.extend(decisions);
         entries.sort_by_key(|entry| entry.seq);
         Ok(entries)

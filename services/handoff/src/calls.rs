@@ -32,8 +32,8 @@ use crate::{
 
 /// Decisions that a transcript goes back over at most: about as many as there are turns.
 const TRANSCRIPT_DECISIONS: usize = 3_000;
-/// Entries that one forward reads at most: more than a customer can write while a thread opens.
-const FORWARD_ENTRIES: usize = 2_000;
+/// Decisions that one forward goes back over at most: more than there are while a thread opens.
+const FORWARD_DECISIONS: usize = 5_000;
 /// Files of a transcript that are attached: the newest ones.
 pub(crate) const TRANSCRIPT_FILES: usize = 3;
 /// Decisions that are looked through for what a customer quotes.
@@ -391,8 +391,7 @@ impl Doing<'_> {
         let entries = if (from, through) == (entry.seq, entry.seq) {
             vec![entry.clone()]
         } else {
-            let filter = subjects::filter_of(self.key, Kind::WhatsApp);
-            self.log.read(vec![filter], from, through, FORWARD_ENTRIES).await?
+            self.log.said(self.key, from, through, FORWARD_DECISIONS).await?
         };
         let settings = self.calls.settings.now();
         let mut parts = Vec::new();

@@ -7,12 +7,12 @@ use domain::{
     message::{Content, Outgoing, Tap},
     session::{Conversation, Fact, Happening},
 };
-use proto::subjects::{self, Kind};
+use proto::subjects::Kind;
 
 use crate::forward::{self, Part};
 
-/// Entries that are looked through for what was offered; beyond them the number stays a text.
-const OFFER_ENTRIES: usize = 2_000;
+/// Decisions that are gone back over for what was offered; beyond them the number stays a text.
+const OFFER_DECISIONS: usize = 500;
 /// More options than this are no menu.
 const MOST_OPTIONS: usize = 999;
 
@@ -34,12 +34,9 @@ pub(crate) async fn typed(
     number: usize,
 ) -> Result<Option<Part>, Failure> {
     let Some((thread, follow)) = state.followed_thread() else { return Ok(None) };
-    let filters = vec![subjects::filter_of(key, Kind::Salesforce), subjects::filter_of(key, Kind::WhatsApp)];
     let before = at.saturating_sub(1);
-    let entries = log.read(filters, follow.answers, before, OFFER_ENTRIES).await?;
-    if entries.len() >= OFFER_ENTRIES {
-        return Ok(None);
-    }
+    let kinds = [Kind::Salesforce, Kind::WhatsApp];
+    let entries = log.facts(key, &kinds, follow.answers, before, OFFER_DECISIONS).await?;
     let mut offer = Offer::default();
     for entry in entries {
         // Not the fact in question: whoever handles it says what is wrong with it.
