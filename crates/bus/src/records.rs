@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::{
     Error, Log, MediaStore, Replaced, Revision,
     log::Published,
-    streams::{CAMPAIGNS, LOG, bucket_name, ensure_records},
+    streams::{CAMPAIGNS, LOG, REQUESTS, bucket_name, ensure_records},
 };
 
 const STORED_WITHIN: Duration = Duration::from_secs(15);
@@ -52,6 +52,16 @@ impl Log {
             .await
             .map_err(|e| Error::Broker { doing: "open the campaigns' bucket", source: e.into() })?;
         Ok(Records { log: self.clone(), stream, bucket: CAMPAIGNS })
+    }
+
+    /// What was asked for under idempotency keys: each is forgotten after a day.
+    pub async fn requests(&self) -> Result<Records, Error> {
+        let stream = self
+            .context
+            .get_stream_no_info(bucket_name(REQUESTS))
+            .await
+            .map_err(|e| Error::Broker { doing: "open the requests' bucket", source: e.into() })?;
+        Ok(Records { log: self.clone(), stream, bucket: REQUESTS })
     }
 
     /// Whom campaigns go to: kept for 180 days. Made when it is first opened.

@@ -22,6 +22,9 @@ pub(crate) const MEMBERSHIP: &str = "BATON_MEMBERSHIP";
 pub(crate) const CHECKPOINTS: &str = "BATON_CHECKPOINTS";
 pub(crate) const SETTINGS: &str = "BATON_SETTINGS";
 pub(crate) const CAMPAIGNS: &str = "BATON_CAMPAIGNS";
+pub(crate) const REQUESTS: &str = "BATON_REQUESTS";
+/// How long what was asked for under an idempotency key is remembered.
+const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Changes of the settings that are kept, and with them who made them.
 const SETTINGS_HISTORY: i64 = 1000;
 const PARTITIONS_KEY: &str = "baton-partitions";
@@ -42,7 +45,8 @@ pub(crate) async fn ensure(context: &Context, config: &Config) -> Result<(), Err
     for bucket in [MEMBERSHIP, CHECKPOINTS] {
         ensure_stream(context, bucket_stream(bucket, replicas), until).await?;
     }
-    Ok(())
+    let requests = stream::Config { max_age: REQUESTS_KEPT, ..bucket_stream(REQUESTS, replicas) };
+    ensure_stream(context, requests, until).await
 }
 
 /// Where services take their settings from the broker.

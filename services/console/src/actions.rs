@@ -114,9 +114,7 @@ pub(crate) async fn act(
     nonce: &str,
     by: &str,
 ) -> Result<Commanded, RouteError> {
-    if !(8..=128).contains(&nonce.len()) || !nonce.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Err(RouteError::MalformedNonce);
-    }
+    let nonce = checked_nonce(nonce)?;
     patiently(async {
         let key = lookup.conversation_of(session).await?;
         let id = uuid("operator", &[session.0.as_bytes(), nonce.as_bytes()]).to_string();
@@ -215,6 +213,12 @@ fn judged(stored: StoredDecision, command: Seq, action: Action) -> Option<Outcom
             Why::WithPeople
         }
     }))
+}
+
+/// What is repeated under it happens once.
+pub(crate) fn checked_nonce(nonce: &str) -> Result<&str, RouteError> {
+    let fits = nonce.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if fits && (8..=128).contains(&nonce.len()) { Ok(nonce) } else { Err(RouteError::MalformedNonce) }
 }
 
 /// For one form: what is asked with it happens once.

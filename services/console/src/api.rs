@@ -34,6 +34,7 @@ const MOST_LISTED: usize = 200;
 pub(crate) fn router(console: Console) -> Router {
     let routes = sessions_api()
         .merge(crate::contacts::api())
+        .merge(crate::messages::api())
         .merge(crate::doctor::api())
         .finish()
         .fallback(|| async { RouteError::NotFound })

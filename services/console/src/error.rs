@@ -19,6 +19,15 @@ pub(crate) enum RouteError {
     MalformedQuery,
     MalformedAction,
     MalformedNonce,
+    /// A template that is asked for, as such.
+    MalformedMessage,
+    MalformedRecipient,
+    UnknownNumber,
+    /// Meta would not take it.
+    TemplateUnfit,
+    UnknownMessage,
+    /// This console does not know the channels.
+    NoSettings,
     UnknownSession,
     MalformedContact,
     /// What is searched for.
@@ -96,6 +105,7 @@ impl RouteError {
             | Self::MalformedEmail
             | Self::SeveralContacts
             | Self::NotConfirmed
+            | Self::MalformedMessage
             | Self::MalformedNonce => StatusCode::BAD_REQUEST,
             Self::ForeignPage | Self::NotAllowed(_) | Self::StaleForm => StatusCode::FORBIDDEN,
             Self::SessionOver
@@ -103,7 +113,12 @@ impl RouteError {
             | Self::NonceReused
             | Self::SameContact
             | Self::WithPeople => StatusCode::CONFLICT,
-            Self::UnknownSession | Self::UnknownContact | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MalformedRecipient | Self::UnknownNumber | Self::TemplateUnfit => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Self::UnknownSession | Self::UnknownContact | Self::UnknownMessage | Self::NotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
             Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
@@ -112,6 +127,7 @@ impl RouteError {
             | Self::CacheAway
             | Self::DirectoryAway
             | Self::ErasureUnfinished
+            | Self::NoSettings
             | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -235,6 +251,37 @@ impl RouteError {
                 "directory_away",
                 "The contact directory does not answer right now.",
                 "Try again in a few seconds. If it lasts, look at the cache (Valkey, REDIS_URL).",
+            ),
+            Self::MalformedMessage => (
+                "malformed_message",
+                "That is no message that could be sent.",
+                "Send JSON as /api/v1/openapi.json tells; problems says what is wrong.",
+            ),
+            Self::MalformedRecipient => (
+                "malformed_recipient",
+                "Nobody has that phone number or user id.",
+                "Write the phone number with its country code, like +34 600 000 000, or a WhatsApp user id \
+                 (US.…).",
+            ),
+            Self::UnknownNumber => (
+                "unknown_number",
+                "No channel sends from that number.",
+                "number is the phone number ID of a channel in the settings, not the number that people dial.",
+            ),
+            Self::TemplateUnfit => (
+                "template_unfit",
+                "WhatsApp would refuse this template with these values.",
+                "problems says why; compare with the template in WhatsApp Manager.",
+            ),
+            Self::UnknownMessage => (
+                "unknown_message",
+                "The log holds no such message.",
+                "Check the id, whole. What is older than the log's horizon (7 days by default) is not here.",
+            ),
+            Self::NoSettings => (
+                "no_settings",
+                "This console does not know the channels.",
+                "Give it BATON_SETTINGS, the same as the other services have.",
             ),
             Self::NotFound => ("not_found", "There is nothing here.", "Start at the overview, /."),
             Self::NotSignedIn => (

@@ -10,6 +10,7 @@ mod contacts;
 mod doctor;
 mod error;
 mod lookup;
+mod messages;
 mod openapi;
 mod overview;
 mod pages;
@@ -35,7 +36,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Access, board::Board, doctor::Checks, lookup::Lookup};
+use crate::{access::Access, board::Board, doctor::Checks, lookup::Lookup, messages::Templates};
 
 /// Bodies are one short form field.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -48,6 +49,9 @@ pub(crate) struct Console {
     pub(crate) access: Access,
     pub(crate) board: Board,
     pub(crate) checks: Checks,
+    pub(crate) templates: Templates,
+    /// What was asked for under which idempotency key.
+    pub(crate) requests: bus::Records,
 }
 
 /// Everything but health. What is merged before the guard is for those who may look; each route says
@@ -84,9 +88,13 @@ pub async fn run(
     let connected = health.condition("log");
     let address = listener.local_addr().context("read the listener's address")?;
     let board = Board::new(shutdown.clone());
+    let templates = Templates::new(outside.whatsapp.clone());
+    let requests = log.requests().await.context("open what was asked for")?;
     let checks = Checks::new(log.clone(), store.clone(), outside);
     let console = Console {
         checks: checks.clone(),
+        templates,
+        requests,
         access: Access::new(sign_in, store.clone(), keying.clone())?,
         lookup: Lookup::new(log.clone(), store, keying),
         board: board.clone(),
