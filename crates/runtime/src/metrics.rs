@@ -16,12 +16,32 @@ pub const ENTRIES: &str = "baton.ingress.entries";
 /// Events of business numbers that are not configured: not stored.
 pub const FOREIGN: &str = "baton.ingress.foreign";
 
+/// Salesforce's hooks, by what they were answered.
+pub const HOOKS: &str = "baton.ingress.hooks";
+/// Requests for kept files, by what they were answered.
+pub const FILES: &str = "baton.ingress.files";
+
 /// Decisions, by the kind of the fact.
 pub const DECISIONS: &str = "baton.decisions";
 /// From a fact being stored to its decision being stored.
 pub const DECISION_LATENESS: &str = "baton.decision.lateness";
 /// Conversations handed over to people.
 pub const HANDOFFS: &str = "baton.handoffs";
+/// What was hidden from Salesforce, by kind: card numbers, e-mail addresses, national ids.
+pub const HANDOFF_MASKED: &str = "baton.handoff.masked";
+
+/// Answers of the assistant, by what they were and who gave them.
+pub const ANSWERS: &str = "baton.assistant.answers";
+/// Answers in the making that a newer message or another owner made void.
+pub const ANSWERS_CANCELLED: &str = "baton.assistant.cancelled";
+/// Times a model failed and its channel's fallback answered, by reason.
+pub const FALLBACKS: &str = "baton.assistant.fallbacks";
+/// Tokens that models counted, or that we estimated where they do not count.
+pub const TOKENS: &str = "baton.assistant.tokens";
+/// What was hidden from models, by kind. Each question counts its transcript anew.
+pub const ASSISTANT_MASKED: &str = "baton.assistant.masked";
+/// From a question to its answer, by who gave it.
+pub const THINKING: &str = "baton.assistant.thinking";
 
 /// POSTs to WhatsApp and settled doubts, by what became of them: the states of the send ledger.
 pub const SENDS: &str = "baton.sends";
@@ -59,18 +79,31 @@ pub const DEAD_LETTERS: &str = "baton.dead_letters";
 /// How long one try of one entry took, by reader and kind (OpenTelemetry's name).
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
 
+/// Conversations on the console's board.
+pub const BOARD_CONVERSATIONS: &str = "baton.console.conversations";
+/// Open pages that the console's board is pushed to.
+pub const BOARD_LISTENERS: &str = "baton.console.listeners";
 /// Checks of the doctor that found something broken, in its newest run.
 pub const DOCTOR_BROKEN: &str = "baton.doctor.broken";
 
 /// All of them, with how Prometheus calls them.
-pub const ALL: [(&str, &str); 25] = [
+pub const ALL: [(&str, &str); 36] = [
     (WEBHOOKS, "baton_ingress_webhooks_total"),
     (WEBHOOK_DURATION, "baton_ingress_duration_seconds"),
     (ENTRIES, "baton_ingress_entries_total"),
     (FOREIGN, "baton_ingress_foreign_total"),
+    (HOOKS, "baton_ingress_hooks_total"),
+    (FILES, "baton_ingress_files_total"),
     (DECISIONS, "baton_decisions_total"),
     (DECISION_LATENESS, "baton_decision_lateness_seconds"),
     (HANDOFFS, "baton_handoffs_total"),
+    (HANDOFF_MASKED, "baton_handoff_masked_total"),
+    (ANSWERS, "baton_assistant_answers_total"),
+    (ANSWERS_CANCELLED, "baton_assistant_cancelled_total"),
+    (FALLBACKS, "baton_assistant_fallbacks_total"),
+    (TOKENS, "baton_assistant_tokens_total"),
+    (ASSISTANT_MASKED, "baton_assistant_masked_total"),
+    (THINKING, "baton_assistant_thinking_seconds"),
     (SENDS, "baton_sends_total"),
     (SEND_DURATION, "baton_send_duration_seconds"),
     (SENDS_PACED, "baton_sends_paced_total"),
@@ -87,6 +120,8 @@ pub const ALL: [(&str, &str); 25] = [
     (PARKED, "baton_parked_total"),
     (PARKED_EXPIRED, "baton_parked_expired_total"),
     (DEAD_LETTERS, "baton_dead_letters_total"),
+    (BOARD_CONVERSATIONS, "baton_console_conversations"),
+    (BOARD_LISTENERS, "baton_console_listeners"),
     (DOCTOR_BROKEN, "baton_doctor_broken"),
     (PROCESS_DURATION, "messaging_process_duration_seconds"),
 ];

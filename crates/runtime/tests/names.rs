@@ -60,6 +60,36 @@ fn adapters_use_the_same_names() {
     assert!(names.len() > 8, "{names:?}");
 }
 
+/// Sources below a directory.
+fn sources(directory: &std::path::Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn services_spell_out_no_names_of_their_own() {
+    let mut found = Vec::new();
+    for service in ["ingress", "handoff", "assistant", "egress", "console"] {
+        sources(
+            &PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../services").join(service).join("src"),
+            &mut found,
+        );
+    }
+    assert!(found.len() > 50);
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for made in ["_counter(\"", "_gauge(\"", "_histogram(\""] {
+            assert!(!text.contains(made), "{}: {made}", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_alert_says_what_to_do() {
     let (alerts, runbook) = (file("deploy/observe/alerts.yaml"), file("docs/runbook.md"));

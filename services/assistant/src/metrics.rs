@@ -5,6 +5,7 @@ use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram},
 };
+use runtime::metrics;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -20,12 +21,12 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let meter = global::meter("assistant");
         Self {
-            answers: meter.u64_counter("baton.assistant.answers").build(),
-            cancelled: meter.u64_counter("baton.assistant.cancelled").build(),
-            fallbacks: meter.u64_counter("baton.assistant.fallbacks").build(),
-            tokens: meter.u64_counter("baton.assistant.tokens").build(),
-            masked: meter.u64_counter("baton.assistant.masked").build(),
-            thinking: meter.f64_histogram("baton.assistant.thinking").with_unit("s").build(),
+            answers: meter.u64_counter(metrics::ANSWERS).build(),
+            cancelled: meter.u64_counter(metrics::ANSWERS_CANCELLED).build(),
+            fallbacks: meter.u64_counter(metrics::FALLBACKS).build(),
+            tokens: meter.u64_counter(metrics::TOKENS).build(),
+            masked: meter.u64_counter(metrics::ASSISTANT_MASKED).build(),
+            thinking: meter.f64_histogram(metrics::THINKING).with_unit("s").build(),
         }
     }
 

@@ -67,8 +67,10 @@ impl Board {
             started: now(),
             shutdown,
             meters: Meters {
-                conversations: global::meter("console").u64_gauge("baton.console.conversations").build(),
-                listeners: global::meter("console").u64_gauge("baton.console.listeners").build(),
+                conversations: global::meter("console")
+                    .u64_gauge(runtime::metrics::BOARD_CONVERSATIONS)
+                    .build(),
+                listeners: global::meter("console").u64_gauge(runtime::metrics::BOARD_LISTENERS).build(),
             },
         }))
     }

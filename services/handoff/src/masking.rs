@@ -15,7 +15,7 @@ pub(crate) struct Masker {
 
 impl Masker {
     pub(crate) fn new() -> Self {
-        Self { masked: global::meter("handoff").u64_counter("baton.handoff.masked").build() }
+        Self { masked: global::meter("handoff").u64_counter(runtime::metrics::HANDOFF_MASKED).build() }
     }
 
     /// How much was hidden is counted.

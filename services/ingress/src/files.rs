@@ -51,7 +51,7 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn router(keying: Keying, log: Log) -> Router {
         let answered = global::meter("ingress")
-            .u64_counter("baton.ingress.files")
+            .u64_counter(runtime::metrics::FILES)
             .with_description("requests for kept files, by what they were answered")
             .build();
         let files = Self {

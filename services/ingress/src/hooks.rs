@@ -53,7 +53,7 @@ struct News {
 impl Hooks {
     pub(crate) fn router(settings: Option<Live>, log: Log) -> Router {
         let answered = global::meter("ingress")
-            .u64_counter("baton.ingress.hooks")
+            .u64_counter(runtime::metrics::HOOKS)
             .with_description("Salesforce's hooks, by what they were answered")
             .build();
         let hooks = Self { settings, log, slots: Semaphore::new(AT_ONCE), answered };
