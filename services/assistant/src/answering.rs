@@ -11,7 +11,7 @@ use domain::{
 
 use crate::{
     ears::Ears,
-    history::History,
+    history::{History, Starts},
     metrics::Metrics,
     model::{Brain, Question, Trouble},
     rules::Rules,
@@ -32,6 +32,7 @@ pub(crate) struct Answered {
 
 pub(crate) struct Answering<'a> {
     pub(crate) log: &'a Log,
+    pub(crate) starts: &'a Starts,
     pub(crate) brain: &'a Brain,
     pub(crate) ears: &'a Ears,
     pub(crate) rules: &'a Rules,
@@ -97,7 +98,7 @@ impl Answering<'_> {
         asked: &Asked<'_>,
         ask: &mut Ask,
     ) -> Result<(Answer, &'static str), Failure> {
-        let mut history = History::read(self.log, asked.key, asked.state, asked.seq, true).await?;
+        let mut history = self.read(asked, true).await?;
         if let Some(transcriber) = &self.responder.transcriber {
             let heard = self.ears.listen(transcriber, asked.key, &mut history).await;
             for words in heard {
@@ -154,8 +155,11 @@ impl Answering<'_> {
     }
 
     async fn history(&self, asked: &Asked<'_>) -> Result<History, Failure> {
-        let history = History::read(self.log, asked.key, asked.state, asked.seq, false).await?;
-        Ok(history.masked(&self.responder.masking, self.metrics))
+        Ok(self.read(asked, false).await?.masked(&self.responder.masking, self.metrics))
+    }
+
+    async fn read(&self, asked: &Asked<'_>, earlier: bool) -> Result<History, Failure> {
+        History::read(self.log, self.starts, asked.key, asked.state, asked.seq, earlier).await
     }
 }
 

@@ -1,5 +1,9 @@
 //! What was said in a conversation, as the log has it. Bounded: the newest turns, each cut.
 
+mod starts;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use bus::{Failure, Log};
@@ -10,8 +14,9 @@ use domain::{
     session::{Conversation, Origin, Output},
     settings::Masking,
 };
-use proto::{Malformed, StoredDecision, subjects, subjects::Kind, v1::entry::Body};
+use proto::{Malformed, StoredDecision, v1::entry::Body};
 
+pub(crate) use self::starts::Starts;
 use crate::metrics::Metrics;
 
 /// Turns that are kept.
@@ -20,9 +25,9 @@ const TURNS: usize = 60;
 const CHARACTERS: usize = 16_000;
 /// Of a turn, the first characters.
 const TURN_CHARACTERS: usize = 4_000;
-/// Entries read at once, and how often: a conversation has some hundreds in the log's horizon.
-const BATCH: usize = 1_000;
-const BATCHES: usize = 20;
+/// Decisions that are gone back over: two turns have two to four (message, quiet time, answer, what
+/// Salesforce tells).
+const DECISIONS: usize = 2 * TURNS;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -63,41 +68,37 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The present session up to `through`; with `earlier`, what came before it too, as far as the
-    /// log's horizon reaches.
+    /// The present session up to the decision at `through`; with `earlier`, what came before it too,
+    /// as far as the log's horizon reaches.
     pub(crate) async fn read(
         log: &Log,
+        starts: &Starts,
         key: &ConversationKey,
         state: &Conversation,
         through: Seq,
         earlier: bool,
     ) -> Result<Self, Failure> {
         let first = state.session.as_ref().map_or(Seq::MAX, |session| session.first);
-        let mut turns: VecDeque<Turn> = VecDeque::new();
-        let mut from = if earlier { 1 } else { first.min(through) };
-        for _ in 0..BATCHES {
-            let filters = vec![subjects::filter_of(key, Kind::WhatsApp), subjects::decision(key)];
-            let entries = log.read(filters, from, through, BATCH).await?;
-            let (count, last) = (entries.len(), entries.last().map(|entry| entry.seq));
-            for entry in entries {
-                let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
-                // What cannot be read is left out: it must not keep the customer from an answer.
-                let turns_of_it =
-                    proto::decode(entry.payload).and_then(|body| turns_of(&id, body, entry.seq >= first));
-                for turn in turns_of_it.unwrap_or_default() {
-                    turns.push_back(turn);
-                    if turns.len() > TURNS {
-                        turns.pop_front();
-                    }
+        let from = if earlier { 1 } else { first.min(through) };
+        let from = starts.known(key, earlier, through).unwrap_or(from).max(from);
+        let mut newest: VecDeque<(Seq, Turn)> = VecDeque::new();
+        for entry in log.said(key, from, through, DECISIONS).await? {
+            let id = entry.address.as_ref().map(|address| address.id.clone()).unwrap_or_default();
+            // What cannot be read is left out: it must not keep the customer from an answer.
+            let turns = proto::decode(entry.payload).and_then(|body| turns_of(&id, body, entry.seq >= first));
+            for turn in turns.unwrap_or_default() {
+                newest.push_back((entry.seq, turn));
+                if newest.len() > TURNS {
+                    newest.pop_front();
                 }
             }
-            match last {
-                Some(last) if count == BATCH && last < through => from = last + 1,
-                Some(_) | None => break,
-            }
         }
-        let mut history = Self { turns: turns.into() };
+        let (seqs, turns): (Vec<Seq>, Vec<Turn>) = newest.into_iter().unzip();
+        let mut history = Self { turns };
         history.cut();
+        if let Some(start) = seqs.get(seqs.len() - history.turns.len()) {
+            starts.remember(key, earlier, through, *start);
+        }
         Ok(history)
     }
 
@@ -192,26 +193,4 @@ fn inbound(id: &str, message: &InboundMessage, present: bool) -> Option<Turn> {
 /// At most `limit` characters.
 pub(crate) fn clip(text: &str, limit: usize) -> String {
     text.chars().take(limit).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn turn(who: Who, text: &str) -> Turn {
-        Turn { who, text: text.into(), present: true, voice: None }
-    }
-
-    #[test]
-    fn the_newest_turns_are_kept() {
-        let mut history = History {
-            turns: (0..30).map(|n| turn(Who::Customer, &format!("{n} {}", "x".repeat(1_000)))).collect(),
-        };
-        history.cut();
-        assert_eq!(history.turns.len(), 15);
-        assert!(history.turns.last().unwrap().text.starts_with("29 "));
-        let mut history = History { turns: vec![turn(Who::Customer, &"x".repeat(CHARACTERS + 1))] };
-        history.cut();
-        assert_eq!(history.turns.len(), 1);
-    }
 }

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use bus::ReaderOptions;
 pub use config::Config;
 use ears::Ears;
+use history::Starts;
 use metrics::Metrics;
 use model::Brain;
 use proto::subjects::Kind;
@@ -43,7 +44,8 @@ pub async fn run(
     let brain = Brain::new(metrics.clone()).context("set up the client for models")?;
     let ears = Ears::new(log.clone()).context("set up the client for voice messages")?;
     tracing::info!(faq = settings.now().faq.len(), "answering");
-    let worker = Worker { log: log.clone(), settings, rules: Derived::default(), brain, ears, metrics };
+    let starts = Starts::default();
+    let worker = Worker { log: log.clone(), starts, settings, rules: Derived::default(), brain, ears, metrics };
     let reader = log.reader("assistant", &[Kind::Decision], ReaderOptions::default()).notify_ready(ready);
     let watch_ready = async {
         // The sender goes when the reader ends: nothing to be ready for then.

@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 use crate::{
     answering::{Answered, Answering},
     ears::Ears,
+    history::Starts,
     metrics::Metrics,
     model::Brain,
     rules::Rules,
@@ -33,6 +34,7 @@ const APPEND_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Worker {
     pub(crate) log: Log,
+    pub(crate) starts: Starts,
     pub(crate) settings: Live,
     pub(crate) rules: Derived<Rules>,
     pub(crate) brain: Brain,
@@ -100,6 +102,7 @@ impl Worker {
         let responder = channel.map_or(&nothing_said, |channel| &channel.responder);
         let answering = Answering {
             log: &self.log,
+            starts: &self.starts,
             brain: &self.brain,
             ears: &self.ears,
             rules: &rules,
