@@ -1,10 +1,10 @@
 //! Windows, buckets and clocks.
 
-use e2e::sim::{Customer, Say, What};
+use e2e::sim::{Customer, Say, Template, What};
 use serde_json::{Value, json};
 
 use crate::{
-    help::{NUMBER, TOKEN, World, ana},
+    help::{NUMBER, TOKEN, World, ana, until},
     wa_send::message,
 };
 
@@ -110,4 +110,52 @@ async fn another_customer_is_not_held_up() {
     assert_eq!(world.send(&text()).await.0, 200);
     assert_eq!(world.send(&text()).await.1["error"]["code"], 131_056);
     assert_eq!(world.send(&other).await.0, 200);
+}
+
+/// The code that the message fails with; none: the customer has it.
+async fn fate(world: &World, body: &Value) -> Option<Value> {
+    let (status, answer) = world.send(body).await;
+    assert_eq!(status, 200, "{answer}");
+    let wamid = answer["messages"][0]["id"].clone();
+    until("a status", async || {
+        let bodies = world.endpoint.bodies();
+        let mut statuses = bodies.iter().map(|body| &body["entry"][0]["changes"][0]["value"]["statuses"][0]);
+        let of = statuses.find(|status| status["id"] == wamid)?;
+        Some((of["status"] == "failed").then(|| of["errors"][0]["code"].clone()))
+    })
+    .await
+}
+
+fn template(name: &str, to: &str) -> Value {
+    let mut body = message("template", json!({ "name": name, "language": { "code": "en_US" } }));
+    body["to"] = to.into();
+    body
+}
+
+#[tokio::test]
+async fn the_portfolio_reaches_so_many_users_a_day_and_each_gets_so_much_marketing() {
+    const WABA: &str = "104857600000001";
+    let world = World::start().await;
+    let whatsapp = &world.sim.whatsapp;
+    let sale = Template { category: "MARKETING".into(), ..Template::text(WABA, "sale", "en_US", "Sale") };
+    whatsapp.set_template(sale);
+    whatsapp.set_template(Template::text(WABA, "order", "en_US", "Order"));
+    whatsapp.configure(json!({ "messaging_limit": 2, "marketing_per_user": 1 })).unwrap();
+    let [ana_, bea, cleo] = ["15550100199", "15550100198", "15550100197"];
+    assert_eq!(fate(&world, &template("sale", ana_)).await, None);
+    assert_eq!(fate(&world, &template("sale", ana_)).await, Some(json!(131_049)));
+    assert_eq!(fate(&world, &template("order", ana_)).await, None, "the same user, and no marketing");
+    assert_eq!(fate(&world, &template("order", bea)).await, None);
+    assert_eq!(fate(&world, &template("order", cleo)).await, Some(json!(131_048)));
+    assert_eq!(violations(&world), ["marketing_per_user", "messaging_limit"]);
+    // Who writes may be answered, and counts for nothing.
+    whatsapp.say(Say::text(NUMBER, &Customer::phone(cleo, "Cleo"), "Hi")).unwrap();
+    assert_eq!(fate(&world, &template("order", cleo)).await, None);
+    whatsapp.advance(24.0 * 3_600.0);
+    assert_eq!(fate(&world, &template("sale", ana_)).await, None);
+    // Stopped for spam in the middle of it, and let go again.
+    whatsapp.set_setup(NUMBER, json!({ "send_error": 131_048 })).unwrap();
+    assert_eq!(world.send(&template("order", ana_)).await.1["error"]["code"], 131_048);
+    whatsapp.set_setup(NUMBER, json!({ "send_error": null })).unwrap();
+    assert_eq!(fate(&world, &template("order", ana_)).await, None);
 }

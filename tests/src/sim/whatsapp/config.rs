@@ -24,6 +24,14 @@ pub struct WhatsAppConfig {
     pub number_per_second: u32,
     /// What breaks a limit is accepted and only recorded.
     pub only_record_limits: bool,
+    /// Instead of the messaging limit of the number's setup (`TIER_…`): users that templates may go to
+    /// outside a window in 24 h, over all numbers.
+    pub messaging_limit: Option<u32>,
+    /// The status of what is beyond it fails with this; Meta's is not known.
+    pub messaging_limit_code: i64,
+    /// Marketing templates that a user gets in 24 h, from whatever number; more fail with 131049.
+    /// Absent: no limit. Meta's depends on the user and is not known.
+    pub marketing_per_user: Option<u32>,
     /// 80007 for more management calls than this in an hour, per business account. Absent: no limit.
     pub management_per_hour: Option<u32>,
     /// 131047 for free-form messages outside the customer service window.
@@ -89,6 +97,9 @@ impl Default for WhatsAppConfig {
             number_limit: true,
             number_per_second: 80,
             only_record_limits: false,
+            messaging_limit: None,
+            messaging_limit_code: 131_048,
+            marketing_per_user: None,
             management_per_hour: None,
             window: true,
             window_hours: 24,

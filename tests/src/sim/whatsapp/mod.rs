@@ -19,6 +19,7 @@ mod limits;
 mod manage;
 mod media;
 mod nodes;
+mod portfolio;
 mod recipient;
 mod send;
 mod setup;

@@ -13,6 +13,7 @@ use super::{
     content::Content,
     errors::Refusal,
     media::{Family, MAX_FILE, hash},
+    portfolio::tier,
     recipient::{Recipient, mark_read, recipient},
     state::{Sent, State},
     wire::{self, Direction},
@@ -144,6 +145,14 @@ impl WhatsApp {
                 if !only_record {
                     return Err(Refusal::of(code));
                 }
+            }
+        }
+        if let (Some(category), None) = (draft.category.as_deref(), &fails)
+            && let Some((rule, code)) = beyond(state, number, customer, category, open)
+        {
+            self.record.push(violation(rule, code));
+            if !only_record {
+                fails = Some((code, None));
             }
         }
         quote(state, number, customer, body, &mut draft)?;
@@ -298,6 +307,26 @@ impl WhatsApp {
         }
         verdict
     }
+}
+
+/// Which limit of what a business sends on its own a template breaks, and the code for it.
+fn beyond(
+    state: &mut State,
+    number: &str,
+    customer: usize,
+    category: &str,
+    open: bool,
+) -> Option<(&'static str, i64)> {
+    let now = state.now_ms();
+    if let (Some(most), "MARKETING") = (state.config.marketing_per_user, category)
+        && !state.portfolio.market(customer, most, now)
+    {
+        return Some(("marketing_per_user", 131_049));
+    }
+    let limit = state.numbers.get(number).and_then(|line| tier(&line.setup.messaging_limit));
+    let most = state.config.messaging_limit.or(limit)?;
+    let fine = open || state.portfolio.open(customer, most, now);
+    (!fine).then_some(("messaging_limit", state.config.messaging_limit_code))
 }
 
 fn shown(number: &str, customer: &str, message: &PhoneMessage) -> What {

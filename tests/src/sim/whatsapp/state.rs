@@ -13,6 +13,7 @@ use super::{
     config::{Customer, Number, PhoneMessage, PhoneView, WhatsAppConfig},
     limits::{Bucket, Rate},
     media::Library,
+    portfolio::Portfolio,
     setup::Setup,
     templates::Template,
     threads::Owner,
@@ -35,6 +36,7 @@ pub(super) struct State {
     pub(super) offset_ms: i64,
     pub(super) library: Library,
     pub(super) templates: Vec<Template>,
+    pub(super) portfolio: Portfolio,
     /// Where this simulator listens.
     pub(super) base_url: String,
     pub(super) people: Vec<Person>,
@@ -148,6 +150,7 @@ impl State {
             offset_ms: 0,
             library: Library::new(),
             templates: Vec::new(),
+            portfolio: Portfolio::default(),
             base_url: String::new(),
             people: Vec::new(),
             aliases: HashMap::new(),
