@@ -280,7 +280,8 @@ async fn discarded(
 }
 
 async fn take_off(console: &Console, caller: &Caller, id: &str) -> Result<(), RouteError> {
-    let id: u64 = id.parse().map_err(|_| RouteError::NotFound)?;
+    // Positions count from 1: the broker takes a 0 for no position at all.
+    let id: u64 = id.parse().ok().filter(|id| *id > 0).ok_or(RouteError::NotFound)?;
     let asked = timeout(PATIENCE, console.lookup.log().discard_dead_letter(id)).await;
     let was_there = asked.map_err(|_| RouteError::LogAway)?.map_err(|_| RouteError::LogAway)?;
     if !was_there {

@@ -1,8 +1,9 @@
 //! Erasing a person: everything of theirs, wherever Baton keeps it.
 //!
-//! In an order that a crash may cut anywhere: files (which the log names), then the log and what
-//! stands beside it, then the cache, then the history that the broker copies the log into, and last
-//! the directory, which is how the person is found. Doing it again does the rest.
+//! In an order that a crash may cut anywhere: files (which the log names), then the history and the
+//! log with what stands beside it, then the cache, and last the directory, which is how the person is
+//! found. Doing it again does the rest. The history goes before the log: a worker that finds no chain
+//! in the log looks for its end there. What the broker was just copying is looked for at the end.
 //!
 //! A worker may be in the middle of something: what it appends afterwards would be what was to be
 //! forgotten. So it is looked again until nothing more comes, and what the customer writes after the
@@ -81,24 +82,25 @@ async fn all(
     tracing::info!(by = caller.name(), contact = %person.contact, conversations = keys.len(), forced, "a contact is being erased");
     let newest = log.last("conv.>").await?.map_or(0, |entry| entry.seq);
     let mut erased = Erased { conversations: keys.len(), entries: 0, files: 0 };
+    let mut deleted = BTreeSet::new();
     for (key, state) in &person.conversations {
         let mut sessions: BTreeSet<_> =
             console.lookup.sessions_of(key).await?.into_iter().map(|session| session.id).collect();
         sessions.extend(state.as_ref().and_then(|state| Some(state.session.as_ref()?.id)));
         let threads: Vec<_> = state.as_ref().and_then(|state| state.thread_id(key)).into_iter().collect();
         let sessions: Vec<_> = sessions.into_iter().collect();
-        erased.files += files(log, key).await?;
+        files(log, key, &mut deleted).await?;
+        log.erase_history(key, Duration::ZERO).await?;
         erased.entries += log.erase_conversation(key, None).await?;
         console.lookup.store().erase_conversation(key, &sessions, &threads).await.map_err(away)?;
     }
-    erased.entries += afterwards(console, &keys, newest).await?;
+    erased.entries += afterwards(console, &keys, newest, &mut deleted).await?;
     for key in &keys {
-        // Files that only the history names.
-        erased.files += files(log, key).await?;
         if !log.erase_history(key, SETTLING).await? {
             return Err(RouteError::ErasureUnfinished);
         }
     }
+    erased.files = deleted.len();
     for integration in console.checks.settings().iter().flat_map(|settings| &settings.integrations) {
         for id in &person.ids {
             console.lookup.store().erase_token(&integration.id, *id).await.map_err(away)?;
@@ -134,7 +136,12 @@ async fn end_chats(console: &Console, caller: &Caller, person: &Person) {
 }
 
 /// Erases what workers append that were in the middle of something, until nothing more comes.
-async fn afterwards(console: &Console, keys: &[ConversationKey], newest: Seq) -> Result<u64, RouteError> {
+async fn afterwards(
+    console: &Console,
+    keys: &[ConversationKey],
+    newest: Seq,
+    deleted: &mut BTreeSet<String>,
+) -> Result<u64, RouteError> {
     let log = console.lookup.log();
     let (mut quiet, mut entries) = (0, 0);
     for _ in 0..MOST_LOOKS {
@@ -144,7 +151,7 @@ async fn afterwards(console: &Console, keys: &[ConversationKey], newest: Seq) ->
             let left = log.read(vec![subjects::conversation(key)], 1, Seq::MAX, MOST_LEFT).await?;
             let before = begins_anew(&left, newest);
             if left.iter().any(|entry| before.is_none_or(|before| entry.seq < before)) {
-                found += files(log, key).await?;
+                files(log, key, deleted).await?;
                 entries += log.erase_conversation(key, before).await?;
                 found += 1;
             }
@@ -181,9 +188,9 @@ fn begins_anew(left: &[Entry], newest: Seq) -> Option<Seq> {
     left.iter().find(begins).map(|entry| entry.seq)
 }
 
-/// Deletes the files of a conversation's messages; the log names them. Answers how many.
-async fn files(log: &Log, key: &ConversationKey) -> Result<usize, RouteError> {
-    let mut count = 0;
+/// Deletes the files of a conversation's messages; the log and the history name them. `deleted`: those
+/// that are done.
+async fn files(log: &Log, key: &ConversationKey, deleted: &mut BTreeSet<String>) -> Result<(), RouteError> {
     let mut media: Option<MediaStore> = None;
     let filters: Vec<String> =
         [Kind::WhatsApp, Kind::Media].map(|kind| subjects::filter_of(key, kind)).to_vec();
@@ -192,7 +199,7 @@ async fn files(log: &Log, key: &ConversationKey) -> Result<usize, RouteError> {
         let entries = log.read(filters.clone(), next, Seq::MAX, PAGE).await?;
         let Some(last) = entries.last() else { break };
         next = last.seq + 1;
-        count += delete(log, &mut media, &entries).await?;
+        delete(log, &mut media, &entries, deleted).await?;
     }
     let mut after = 0;
     loop {
@@ -200,24 +207,28 @@ async fn files(log: &Log, key: &ConversationKey) -> Result<usize, RouteError> {
         let Some((last, _)) = entries.last() else { break };
         after = *last;
         let entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
-        count += delete(log, &mut media, &entries).await?;
+        delete(log, &mut media, &entries, deleted).await?;
     }
-    Ok(count)
+    Ok(())
 }
 
-async fn delete(log: &Log, media: &mut Option<MediaStore>, entries: &[Entry]) -> Result<usize, RouteError> {
-    let mut count = 0;
+async fn delete(
+    log: &Log,
+    media: &mut Option<MediaStore>,
+    entries: &[Entry],
+    deleted: &mut BTreeSet<String>,
+) -> Result<(), RouteError> {
     for name in entries.iter().filter_map(file_of) {
         if media.is_none() {
             *media = Some(log.media().await?);
         }
         let Some(media) = media.as_ref() else { continue };
-        if media.info(&name).await?.is_some() {
+        if !deleted.contains(&name) && media.info(&name).await?.is_some() {
             media.delete(&name).await?;
-            count += 1;
+            deleted.insert(name);
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Under what name the file of an entry is kept. One that is being fetched is kept under the
