@@ -113,3 +113,83 @@ impl Resolve for PublicOnly {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        Json, Router,
+        http::{HeaderMap, StatusCode},
+        response::{IntoResponse as _, Redirect},
+        routing::post,
+    };
+
+    use super::*;
+
+    async fn server() -> String {
+        let echo = async |headers: HeaderMap, Json(body): Json<Value>| {
+            assert_eq!(headers["x-key"], "s3cret");
+            Json(json!({ "once": headers["idempotency-key"].to_str().unwrap(), "got": body }))
+        };
+        let routes = Router::new()
+            .route("/echo", post(echo))
+            .route("/slow", post(async || std::future::pending::<()>().await))
+            .route("/away", post(async || Redirect::temporary("/echo")))
+            .route("/text", post(async || "shipped"))
+            .route("/large", post(async || Json("x".repeat(MAX_BODY_BYTES))))
+            .route("/long", post(async || Json("x".repeat(LONGEST_RESULT))))
+            .route(
+                "/refuses",
+                post(async || (StatusCode::CONFLICT, Json(json!("no such order"))).into_response()),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        // Ends with the test's runtime.
+        tokio_util::task::TaskTracker::new().spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+
+    fn action(url: &str) -> Action {
+        serde_json::from_value(json!({
+            "name": "order_status", "description": "d", "url": url, "parameters": { "type": "object" },
+            "headers": { "x-key": "s3cret" }, "timeout_seconds": 1
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_action_answers_json_in_time_and_in_bounds_or_the_model_is_told_why_not() {
+        let (server, actions) = (server().await, Actions::new().unwrap());
+        let hosts = ["shop.example.com".to_owned()];
+        for (path, expected) in [
+            ("/echo", json!({ "once": "7-0-1-0", "got": { "order": "7" } })),
+            ("/slow", json!({ "error": "the service cannot be reached" })),
+            ("/away", json!({ "error": "the service answered no JSON" })),
+            ("/text", json!({ "error": "the service answered no JSON" })),
+            ("/large", json!({ "error": "the service answered too much" })),
+            ("/long", json!({ "error": "the service answered too much" })),
+            ("/refuses", json!({ "error": "no such order", "status": 409 })),
+        ] {
+            let action = action(&format!("{server}{path}"));
+            let told = actions.run(&action, &hosts, true, &json!({ "order": "7" }), "7-0-1-0").await;
+            assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_hosts_of_the_list_are_called_and_never_private_addresses() {
+        let (server, actions) = (server().await, Actions::new().unwrap());
+        let hosts = ["shop.example.com".to_owned(), "127.0.0.1".to_owned(), "localhost".to_owned()];
+        let port = server.rsplit(':').next().unwrap();
+        for (url, problem) in [
+            (format!("{server}/echo"), "this service may not be called"),
+            ("https://evil.example.net/echo".to_owned(), "this service may not be called"),
+            ("https://shop.example.com.evil.net/echo".to_owned(), "this service may not be called"),
+            ("http://shop.example.com/echo".to_owned(), "this service may not be called"),
+            // The list allows the name; what it resolves to is private.
+            (format!("https://localhost:{port}/echo"), "the service cannot be reached"),
+        ] {
+            let told = actions.run(&action(&url), &hosts, false, &json!({}), "1").await;
+            assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), json!({ "error": problem }), "{url}");
+        }
+    }
+}
