@@ -1,13 +1,13 @@
 //! Over a real log and a real cache, with entries made by hand.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::time::Duration;
+mod shared;
 
 use bytes::Bytes;
 use console::SignIn;
 use domain::{
     ContactId, ConversationKey, CustomerId, PhoneNumberId, Seq, SessionId, WabaId, Wamid,
-    derive::{Keying, uuid},
+    derive::uuid,
     message::{Content, Customer, InboundMessage},
     session::{Ask, Conversation, Decision, Origin, Output, Send, Session},
 };
@@ -18,53 +18,25 @@ use proto::{
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use store::Store;
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use shared::Servers;
 
 const PHONE: &str = "34600111222";
 
 struct Bench {
     nats: devstack::Nats,
     valkey: devstack::Valkey,
-    log: bus::Log,
-    store: Store,
-    keying: Keying,
+    servers: Servers,
     http: reqwest::Client,
     url: String,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
 }
 
 impl Bench {
     async fn start(token: Option<&'static str>) -> Self {
-        let nats = devstack::Nats::start().await.unwrap();
-        let valkey = devstack::Valkey::start().await.unwrap();
-        let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-        let store = Store::connect(&store::Config {
-            redis_url: valkey.url().into(),
-            redis_prefix: "test".into(),
-            master_key: "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
-        })
-        .unwrap();
-        let keying = Keying::new(&"0123456789abcdef0123456789abcdef".into());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let run = {
-            let (log, store, keying, shutdown) =
-                (log.clone(), store.clone(), keying.clone(), shutdown.clone());
-            async move {
-                let sign_in = SignIn { token: token.map(SecretString::from), ..SignIn::default() };
-                console::run(listener, log, store, keying, sign_in, console::Outside::default(), shutdown)
-                    .await
-                    .unwrap();
-            }
-        };
-        tasks.spawn(run);
-        runtime::init_crypto();
+        let (nats, valkey, servers) = Servers::start().await;
+        let sign_in = SignIn { token: token.map(SecretString::from), ..SignIn::default() };
+        let url = servers.console(sign_in, console::Outside::default()).await;
         let http = runtime::http_client(runtime::HttpTimeouts::default()).unwrap();
-        Self { nats, valkey, log, store, keying, http, url, tasks, shutdown }
+        Self { nats, valkey, servers, http, url }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -82,7 +54,7 @@ impl Bench {
 
     async fn append(&self, key: &ConversationKey, kind: Kind, id: &str, body: Body) -> Seq {
         let subject = subjects::fact(key, kind, id);
-        self.log.append_fact(&subject, proto::encode(body), None).await.unwrap().seq
+        self.servers.log.append_fact(&subject, proto::encode(body), None).await.unwrap().seq
     }
 
     /// A question of the customer, answered, sent and delivered.
@@ -95,7 +67,7 @@ impl Bench {
             name: Some("Ana <b>".into()),
             ..Customer::default()
         };
-        let key = self.keying.conversation(&number, &CustomerId::new(user));
+        let key = self.servers.keying.conversation(&number, &CustomerId::new(user));
         let message = InboundMessage {
             number: number.clone(),
             wamid: Wamid::new(format!("wamid.in.{n}")),
@@ -160,10 +132,10 @@ impl Bench {
             (subjects::send(&key, reference, SendPhase::Outcome), Body::SendOutcome(outcome)),
             (subjects::status(&key, &reference.to_string(), "delivered"), Body::WhatsappStatus(status)),
         ] {
-            self.log.append_fact(&subject, proto::encode(body), None).await.unwrap();
+            self.servers.log.append_fact(&subject, proto::encode(body), None).await.unwrap();
         }
-        self.store.index_session(&key, session, None, Some(contact)).await.unwrap();
-        self.store.restore_contact(&self.keying, contact, &customer).await.unwrap();
+        self.servers.store.index_session(&key, session, None, Some(contact)).await.unwrap();
+        self.servers.store.restore_contact(&self.servers.keying, contact, &customer).await.unwrap();
         (key, session)
     }
 
@@ -180,15 +152,13 @@ impl Bench {
             policy_version: 1,
             decision: Decision { state: state.clone(), outputs },
         };
-        let chained = self.log.append_decision(key, previous, stored.encode()).await.unwrap();
+        let chained = self.servers.log.append_decision(key, previous, stored.encode()).await.unwrap();
         let bus::Chained::Appended(seq) = chained else { panic!("not appended") };
         seq
     }
 
     async fn stop(self) {
-        self.shutdown.cancel();
-        self.tasks.close();
-        tokio::time::timeout(Duration::from_secs(15), self.tasks.wait()).await.expect("the console leaves");
+        self.servers.stop().await;
     }
 }
 

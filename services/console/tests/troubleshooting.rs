@@ -1,14 +1,16 @@
 //! The doctor's pages and JSON, over a real log and a real cache.
 
+mod shared;
+
 use std::time::Duration;
 
 use bus::{Entry, Failure, Handler, Lease, ReaderOptions};
 use console::{Outside, SignIn};
-use domain::{ConversationKey, derive::Keying};
+use domain::ConversationKey;
 use proto::subjects::{self, Kind};
 use serde_json::Value;
-use tokio::{net::TcpListener, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use shared::Servers;
+use tokio::time::Instant;
 
 struct Refusing;
 
@@ -20,16 +22,8 @@ impl Handler for Refusing {
 
 #[tokio::test]
 async fn checks_and_dead_letters_are_shown_and_discarded() {
-    let nats = devstack::Nats::start().await.unwrap();
-    let valkey = devstack::Valkey::start().await.unwrap();
-    let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-    let config = store::Config {
-        redis_url: valkey.url().into(),
-        redis_prefix: "test".into(),
-        master_key: "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
-    };
-    let store = store::Store::connect(&config).unwrap();
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (_nats, _valkey, servers) = Servers::start().await;
+    let Servers { log, tasks, shutdown: stop, .. } = servers.clone();
     // Handoff lives, and can do nothing with what it gets.
     let (reader, stopped) =
         (log.reader("handoff", &[Kind::WhatsApp], ReaderOptions::default()), stop.clone());
@@ -37,12 +31,7 @@ async fn checks_and_dead_letters_are_shown_and_discarded() {
     let subject = subjects::fact(&ConversationKey::from_bytes([1; 16]), Kind::WhatsApp, "a");
     log.append_fact(&subject, "secret words".into(), None).await.unwrap();
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let keying = Keying::new(&"0123456789abcdef0123456789abcdef".into());
-    let run = console::run(listener, log, store, keying, SignIn::default(), Outside::default(), stop.clone());
-    tasks.spawn(async move { run.await.unwrap() });
-    runtime::init_crypto();
+    let url = servers.console(SignIn::default(), Outside::default()).await;
     let http = reqwest::Client::builder().build().unwrap();
     let text = async |path: &str| {
         let answer = http.get(format!("{url}{path}")).send().await.unwrap();
@@ -86,7 +75,5 @@ async fn checks_and_dead_letters_are_shown_and_discarded() {
     assert_eq!(post(&discard).await.status(), 404);
     assert_eq!(post("/troubleshooting/run").await.status(), 200, "it leads back to the page");
     assert!(text("/troubleshooting").await.contains("None: every entry could be handled"));
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
+    servers.stop().await;
 }

@@ -18,21 +18,18 @@ use proto::{
     v1::{self, entry::Body},
 };
 use serde_json::{Value, json};
-use store::Store;
-use tokio::{net::TcpListener, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::timeout;
+
+use crate::shared::Servers;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Bench {
     pub(super) nats: devstack::Nats,
     _valkey: devstack::Valkey,
-    pub(super) log: bus::Log,
-    pub(super) keying: Keying,
+    pub(super) servers: Servers,
     pub(super) http: reqwest::Client,
     pub(super) url: String,
-    pub(super) tasks: TaskTracker,
-    pub(super) shutdown: CancellationToken,
 }
 
 /// A conversation as the test wants it.
@@ -46,33 +43,11 @@ pub(super) struct Wanted {
 impl Bench {
     /// With what `before` brings into the log before the console looks.
     pub(super) async fn start(before: impl AsyncFnOnce(&bus::Log, &Keying)) -> Self {
-        let nats = devstack::Nats::start().await.unwrap();
-        let valkey = devstack::Valkey::start().await.unwrap();
-        let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-        let store = Store::connect(&store::Config {
-            redis_url: valkey.url().into(),
-            redis_prefix: "test".into(),
-            master_key: "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
-        })
-        .unwrap();
-        let keying = Keying::new(&"0123456789abcdef0123456789abcdef".into());
-        before(&log, &keying).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let run = console::run(
-            listener,
-            log.clone(),
-            store,
-            keying.clone(),
-            SignIn::default(),
-            console::Outside::default(),
-            shutdown.clone(),
-        );
-        tasks.spawn(async move { run.await.unwrap() });
-        runtime::init_crypto();
+        let (nats, valkey, servers) = Servers::start().await;
+        before(&servers.log, &servers.keying).await;
+        let url = servers.console(SignIn::default(), console::Outside::default()).await;
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let bench = Self { nats, _valkey: valkey, log, keying, http, url, tasks, shutdown };
+        let bench = Self { nats, _valkey: valkey, servers, http, url };
         bench.until("the board is there", async || bench.list("").await["ready"] == true).await;
         bench
     }
@@ -118,13 +93,13 @@ impl Bench {
     }
 
     pub(super) async fn add(&self, wanted: Wanted) -> (ConversationKey, SessionId) {
-        add(&self.log, &self.keying, wanted, 0).await
+        add(&self.servers.log, &self.servers.keying, wanted, 0).await
     }
 
     /// What handoff does with operators' commands.
     pub(super) fn handoff(&self) {
-        let (log, shutdown) = (self.log.clone(), self.shutdown.clone());
-        self.tasks.spawn(async move {
+        let (log, shutdown) = (self.servers.log.clone(), self.servers.shutdown.clone());
+        self.servers.tasks.spawn(async move {
             let mut commands =
                 pin!(log.tail(vec!["conv.*.*.op.*".into()], 1).take_until(shutdown.cancelled()));
             while let Some(entry) = commands.next().await {
@@ -150,13 +125,11 @@ impl Bench {
     }
 
     pub(super) async fn commands(&self) -> usize {
-        self.log.read(vec!["conv.*.*.op.*".into()], 1, Seq::MAX, 100).await.unwrap().len()
+        self.servers.log.read(vec!["conv.*.*.op.*".into()], 1, Seq::MAX, 100).await.unwrap().len()
     }
 
     pub(super) async fn stop(self) {
-        self.shutdown.cancel();
-        self.tasks.close();
-        timeout(Duration::from_secs(15), self.tasks.wait()).await.expect("the console leaves");
+        self.servers.stop().await;
     }
 }
 

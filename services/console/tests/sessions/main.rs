@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bench;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use domain::{SessionId, derive::uuid, session::Owner};
 use futures::{StreamExt as _, stream};
@@ -101,8 +103,8 @@ async fn changes_are_pushed_and_what_was_missed_is_told() {
     assert!(html.contains(&format!("/sessions/{session}")) && html.contains("Ana"), "{html}");
 
     // It leaves the list when a rep takes it.
-    let head = bench.log.head(&key).await.unwrap().unwrap().seq;
-    add(&bench.log, &bench.keying, one(Owner::Live(in_thread(1))), head).await;
+    let head = bench.servers.log.head(&key).await.unwrap().unwrap().seq;
+    add(&bench.servers.log, &bench.servers.keying, one(Owner::Live(in_thread(1))), head).await;
     let mut row = events.about(&key).await;
     while !row["html"].is_null() {
         row = events.about(&key).await;
@@ -116,8 +118,8 @@ async fn changes_are_pushed_and_what_was_missed_is_told() {
     let mut own = Events::of(&bench, &format!("?session={session}")).await;
     let two = Wanted { n: 2, number: "100", name: "Bo", owner: Owner::Assistant };
     bench.add(two).await;
-    let head = bench.log.head(&key).await.unwrap().unwrap().seq;
-    add(&bench.log, &bench.keying, one(Owner::Assistant), head).await;
+    let head = bench.servers.log.head(&key).await.unwrap().unwrap().seq;
+    add(&bench.servers.log, &bench.servers.keying, one(Owner::Assistant), head).await;
     assert!(own.about(&key).await["html"].is_string());
     assert_eq!(bench.get("/sessions/stream?state=no").await.status(), 400);
     // As many as there may be.

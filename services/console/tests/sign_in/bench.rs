@@ -4,19 +4,14 @@ use std::{
     io::Write as _,
     process::{Command, Output, Stdio},
     sync::OnceLock,
-    time::Duration,
 };
 
 use console::{People, SignIn};
-use domain::{
-    SessionId,
-    derive::{Keying, uuid},
-};
+use domain::{SessionId, derive::uuid};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use store::Store;
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::shared::Servers;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -25,11 +20,8 @@ pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-u
 pub(crate) struct Bench {
     _nats: devstack::Nats,
     pub(crate) valkey: devstack::Valkey,
-    log: bus::Log,
-    store: Store,
+    servers: Servers,
     http: reqwest::Client,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
 }
 
 /// A console, as one browser sees it.
@@ -88,51 +80,28 @@ pub(crate) fn unknown() -> SessionId {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        runtime::init_crypto();
-        let nats = devstack::Nats::start().await.unwrap();
-        let valkey = devstack::Valkey::start().await.unwrap();
-        let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
-        let store = Store::connect(&store::Config {
-            redis_url: valkey.url().into(),
-            redis_prefix: "test".into(),
-            master_key: "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
-        })
-        .unwrap();
+        let (nats, valkey, servers) = Servers::start().await;
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        Self { _nats: nats, valkey, log, store, http, tasks, shutdown }
+        Self { _nats: nats, valkey, servers, http }
     }
 
     pub(crate) async fn console(&self, sign_in: SignIn) -> Site {
-        self.console_with(sign_in, self.store.clone()).await
+        self.site(&self.servers, sign_in).await
     }
 
     /// `now`: in milliseconds, as this console believes.
     pub(crate) async fn console_at(&self, now: i64, sign_in: SignIn) -> Site {
-        self.console_with(sign_in, self.store.with_clock_at(now)).await
+        let store = self.servers.store.with_clock_at(now);
+        self.site(&Servers { store, ..self.servers.clone() }, sign_in).await
     }
 
-    pub(crate) async fn console_with(&self, sign_in: SignIn, store: Store) -> Site {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let keying = Keying::new(&"0123456789abcdef0123456789abcdef".into());
-        let run = console::run(
-            listener,
-            self.log.clone(),
-            store,
-            keying,
-            sign_in,
-            console::Outside::default(),
-            self.shutdown.clone(),
-        );
-        self.tasks.spawn(async move { run.await.unwrap() });
+    async fn site(&self, servers: &Servers, sign_in: SignIn) -> Site {
+        let url = servers.console(sign_in, console::Outside::default()).await;
         Site { http: self.http.clone(), url, headers: Vec::new() }
     }
 
     pub(crate) async fn stop(self) {
-        self.shutdown.cancel();
-        self.tasks.close();
-        tokio::time::timeout(Duration::from_secs(15), self.tasks.wait()).await.expect("the consoles leave");
+        self.servers.stop().await;
     }
 }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bench;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use std::time::Duration;
 
