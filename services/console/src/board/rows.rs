@@ -103,7 +103,13 @@ impl Rows {
     }
 
     pub(super) fn decided(&mut self, key: ConversationKey, seq: Seq, at: Millis, stored: &StoredDecision) {
-        self.update(key, &stored.decision.state.number, |row| row.decided(seq, at, stored));
+        let state = &stored.decision.state;
+        // Whom only a campaign wrote to is on nobody's board, and must not crowd others out.
+        let nobody_wrote = state.customer_wrote_at == 0 && state.session.is_none();
+        if nobody_wrote && !state.outreaches.is_empty() && !self.by_key.contains_key(&key) {
+            return;
+        }
+        self.update(key, &state.number, |row| row.decided(seq, at, stored));
     }
 
     fn update(&mut self, key: ConversationKey, number: &PhoneNumberId, change: impl FnOnce(&mut Row)) {

@@ -174,6 +174,27 @@ fn a_session_that_moved_or_never_began_is_not_shown_and_a_closed_one_is() {
 }
 
 #[test]
+fn whom_only_a_campaign_wrote_to_crowds_nobody_out() {
+    let mut rows = Rows::new(2, 0);
+    decide(&mut rows, 1, 1, 100, Owner::Assistant);
+    for n in 2..9 {
+        let mut quiet = state(n, Owner::Assistant);
+        quiet.session = None;
+        quiet.outreaches = vec![domain::outreach::Sent {
+            send: domain::SendId(uuid("send", &[])),
+            at: 1,
+            until: 2,
+            mark: None,
+            name: "Spring".into(),
+            text: "Hello".into(),
+            reply: domain::outreach::ReplyRule::Rep,
+        }];
+        rows.decided(key(n), Seq::from(n), 200, &stored(quiet, Vec::new()));
+    }
+    assert_eq!((rows.counts().all(), rows.full), (1, false));
+}
+
+#[test]
 fn the_last_message_is_the_newest_and_no_longer_than_a_line() {
     let mut rows = Rows::new(10, 0);
     let send = |text: &str| {
