@@ -10,11 +10,13 @@ mod files;
 mod handoff;
 mod hooks;
 mod inbound;
+mod interleavings;
 mod kinds;
 mod leaks;
 mod one_trace;
 mod operators;
 mod outbound;
+mod outreach;
 mod switches;
 mod users;
 
