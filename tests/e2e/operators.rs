@@ -62,3 +62,74 @@ async fn an_operator_hands_off_and_gives_back_while_the_list_follows() {
     assert!(refused.is_empty(), "{refused:#?}");
     stack.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_erased_customer_is_forgotten_by_every_service_and_begins_anew() {
+    let options = Options { users: Some(users().unwrap()), ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let console = stack.services().iter().find(|service| service.name() == "console").unwrap().url();
+    let control = &stack.control;
+    runtime::init_crypto();
+    let http = runtime::http_client(runtime::HttpTimeouts::default()).unwrap();
+    let ana = Customer::phone("15550100143", "Ana Ruiz");
+    let get = async |path: &str| {
+        let url = format!("{console}/api/v1{path}");
+        http.get(url).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let post = async |path: &str, body: Value| {
+        let request = http.post(format!("{console}/api/v1{path}")).header("idempotency-key", "hand-off-1");
+        let answer = request.timeout(std::time::Duration::from_secs(100)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let listed = async |state: &str, by: &str| {
+        let list = get(&format!("/sessions?state={state}&number={NUMBER}")).await;
+        let session = list["sessions"].as_array().unwrap().first().cloned()?;
+        (by.is_empty() || session["last_message"]["by"] == by).then_some(session)
+    };
+    control.say(&Say::text(NUMBER, &ana, "Hello")).await.unwrap();
+    let session = until("the assistant has it", async || listed("assistant", "assistant").await).await;
+    let first = session["id"].as_str().unwrap();
+    let contact = get(&format!("/sessions/{first}")).await["contact"].as_str().unwrap().to_owned();
+    let (linked, _) =
+        post(&format!("/contacts/{contact}/emails"), json!({ "email": "ana@example.com" })).await;
+    assert_eq!(linked, 200);
+    let (asked, _) = post(&format!("/sessions/{first}/actions"), json!({ "action": "hand_off" })).await;
+    assert_eq!(asked, 200);
+    let view = until("one conversation in Salesforce", async || {
+        let mut all = control.conversations().await.unwrap();
+        all.pop().filter(|view| view.session().is_some())
+    })
+    .await;
+    control.rep(&view.conversation, &Verb::Accept { rep: None }).await.unwrap();
+    until("a rep has it", async || listed("with_rep", "").await).await;
+
+    // Whom a rep has is erased only if the chat may end: Salesforce is asked to end it first.
+    let erase = format!("/contacts/{contact}/erase");
+    let (status, told) = post(&erase, json!({})).await;
+    assert_eq!((status, &told["error"]), (409, &json!("with_people")), "{told}");
+    let (status, erased) = post(&erase, json!({ "force": true })).await;
+    assert_eq!(status, 200, "{erased}");
+    assert_eq!(get(&format!("/contacts/{contact}")).await["error"], "unknown_contact");
+    assert_eq!(get(&format!("/sessions/{first}")).await["error"], "unknown_session");
+    until("the board is empty", async || {
+        let list = get("/sessions").await;
+        list["sessions"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+
+    // Every service is met by a conversation that it never saw.
+    control.say(&Say::text(NUMBER, &ana, "Hello again")).await.unwrap();
+    let session = until("the assistant answers again", async || listed("assistant", "assistant").await).await;
+    assert_ne!(session["id"], first, "another session");
+    assert_eq!(session["handoffs"], 0);
+    let timeline = get(&format!("/sessions/{}/timeline", session["id"].as_str().unwrap())).await;
+    assert_eq!(timeline["ledger"]["received"], 1, "nothing of before: {timeline}");
+    let told = get(&format!("/contacts/{contact}")).await;
+    let emails = told["aliases"].as_array().unwrap().iter().filter(|alias| alias["kind"] == "email").count();
+    assert_eq!(emails, 0, "{told}");
+
+    let log = std::fs::read_to_string(stack.nats.log()).unwrap();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    stack.stop().await.unwrap();
+}

@@ -115,6 +115,9 @@ impl Worker {
         state: Option<Conversation>,
         cached: bool,
     ) -> Result<StoredDecision, Failure> {
+        // What was under way when the conversation was erased may have begun a chain that knows
+        // nobody: whoever writes then is met for the first time.
+        let state = state.filter(|state| !state.number.as_str().is_empty());
         let number = match (&state, fact) {
             (Some(state), _) => state.number.clone(),
             (None, Fact::Inbound(message)) => message.number.clone(),
