@@ -8,8 +8,8 @@ use super::Rules;
 const MESSAGES: &str = include_str!("../../testdata/evaluation.tsv");
 /// One plain-language line each, as an operator writes them.
 const TOPICS: [&str; 2] = [
-    "cancel contract, cancelar contrato, résilier contrat, Vertrag kündigen, إلغاء العقد, अनुबंध रद्द",
-    "refund, reembolso, remboursement, Erstattung, استرداد, रिफंड",
+    "cancel contract, cancelar contrato, résilier contrat, Vertrag kündigen, disdire contratto, إلغاء العقد, अनुबंध रद्द",
+    "refund, reembolso, remboursement, Erstattung, rimborso, استرداد, रिफंड",
 ];
 const LABELS: [&str; 3] = ["human", "frustrated", "topic"];
 

@@ -5,7 +5,17 @@
 use super::human::{Lexicon, Order, Phrases};
 
 pub(super) fn all() -> Vec<Lexicon> {
-    vec![english(), spanish(), portuguese(), french(), german(), arabic(), hindi(), hindi_in_latin_letters()]
+    vec![
+        english(),
+        spanish(),
+        portuguese(),
+        french(),
+        german(),
+        arabic(),
+        hindi(),
+        hindi_in_latin_letters(),
+        italian(),
+    ]
 }
 
 fn english() -> Lexicon {
@@ -404,6 +414,62 @@ fn hindi_in_latin_letters() -> Lexicon {
         ),
         fillers: Phrases::of("please, plz, namaste, haan, ha, ji, abhi, ek, asli, koi, real, se"),
         order: Order::NounAnywhere,
+        ..Lexicon::default()
+    }
+}
+
+fn italian() -> Lexicon {
+    Lexicon {
+        talk: Phrases::of(
+            "parlare, chattare, comunicare, contattare, passami, passatemi, passarmi, mi passi, mi passa, \
+             mi passate, collegami, collegatemi, collegarmi, mettermi in contatto, mettetemi in contatto, \
+             mettimi in contatto, trasferire, trasferiscimi, trasferitemi, trasferirmi, trasferisci, connettimi, \
+             connettetemi, connettermi, inoltrare, essere contattato, essere contattata, essere richiamato, \
+             essere richiamata",
+        ),
+        want: Phrases::of(
+            "voglio, vorrei, vorremmo, vogliamo, bisogno, preferisco, preferirei, desidero, esigo, pretendo, \
+             chiedo, richiedo, mi serve, cerco, chiamate, chiamami, chiamatemi, mi puo chiamare, mi chiami, mi richiami, \
+             datemi, dammi, mi dia",
+        ),
+        exists: Phrases::of("c e, ci sono, ce"),
+        tails: Phrases::of("che, reale, disponibile, li, qui, con cui, a cui, per, in linea, vera"),
+        serve: Phrases::of(
+            "aiutare, aiutarmi, aiuti, aiuta, aiutarci, rispondere, rispondermi, risponda, assistere, assistermi, \
+             chiamarmi, richiamarmi",
+        ),
+        person: Phrases::of(
+            "umano, umana, essere umano, persona, persone, operatore, operatrice, operatori, agente, agenti, \
+             addetto, addetta, consulente, consulenti, rappresentante, responsabile, impiegato, impiegata, \
+             supervisore, qualcuno di reale, qualcuno in carne e ossa, assistenza umana, supporto umano",
+        ),
+        anyone: Phrases::of("qualcuno"),
+        team: Phrases::of(
+            "servizio clienti, assistenza clienti, assistenza, supporto clienti, supporto, il vostro team, il team, \
+             lo staff, call center",
+        ),
+        bare: Phrases::of(
+            "umano, essere umano, persona, operatore, operatrice, agente, consulente, servizio clienti, \
+             assistenza clienti, operatore umano, persona vera, persona reale, assistenza umana",
+        ),
+        links: Phrases::of(
+            "con, a, al, all, ad, un, una, uno, il, lo, la, l, i, gli, le, qualche, di, del, dell, della, mi, ti, \
+             vi, ci, me, per, favore, cortesia, piacere, vero, vera, reale, altro, altra, subito, ora, adesso, \
+             direttamente, invece, vostro, vostra, tuo, tua, umano, umana, in, carne, ossa, e, essere, contatto, \
+             parlare, assistenza, clienti, servizio, che, da, qualcuno",
+        ),
+        after: Phrases::of("mi, ci, puo, potrebbe, possa, possono, per, favore"),
+        negations: Phrases::of("non, no, mai, senza, ne, nessun, nessuno, nessuna"),
+        bots: Phrases::of("bot, robot, macchina, macchine, ia, chatbot, assistente, computer"),
+        not_before: Phrases::of(
+            "immobiliare, immobiliari, di viaggio, di viaggi, di sicurezza, di borsa, assicurativo, giuridica, \
+             fisica, del trattamento, in piu, aggiuntiva, extra, di commercio, finanziario",
+        ),
+        fillers: Phrases::of(
+            "per favore, per cortesia, per piacere, grazie, ciao, salve, buongiorno, buonasera, buon giorno, si, ok, \
+             va bene, ora, adesso, subito, un, una, il, la, con, vero, vera, reale, altro, altra, solo",
+        ),
+        order: Order::NounAfterLink,
         ..Lexicon::default()
     }
 }

@@ -2,7 +2,7 @@
 //! frustration. Precision first: whoever is merely disappointed keeps the assistant.
 
 /// In the order of [`super::Language::ALL`].
-pub(super) static ALL: [Manners; 7] = [
+pub(super) static ALL: [Manners; 8] = [
     Manners {
         declines: "I can't connect you with a person here, but I'll help as well as I can. What is it about?",
         what_about: "I'll connect you with a person. So that they can help at once: what is it about?",
@@ -65,6 +65,15 @@ pub(super) static ALL: [Manners; 7] = [
                      तंग आ गया, तंग आ गई, बहुत बुरा, बेकार सर्विस, बहुत गुस्सा, सबसे खराब सेवा, कितनी बार, bakwas, bekar service, bekaar service, bekar seva, ghatiya, tang aa gaya, \
                      tang aa gayi, bahut gussa, time waste",
     },
+    Manners {
+        declines: "Da qui non posso metterti in contatto con una persona, ma ti aiuto come posso. Di che cosa si tratta?",
+        what_about: "Ti metto in contatto con una persona. Perché possa aiutarti subito: di che cosa si tratta?",
+        does_not_know: "Non ho una risposta a questo. Puoi dirlo con altre parole?",
+        frustrated: "ridicolo, inaccettabile, inammissibile, sono stufo, sono stufa, stufo di, stufa di, non ne posso piu, \
+                     perdita di tempo, perdere tempo, sono furioso, sono furiosa, sono arrabbiato, sono arrabbiata, molto arrabbiato, molto arrabbiata, \
+                     sono frustrato, sono frustrata, pessimo servizio, servizio pessimo, il peggior servizio, una vergogna, \
+                     una presa in giro, bot inutile, non servi a niente, non serve a niente, quante volte devo",
+    },
 ];
 
 #[derive(Debug)]
@@ -82,7 +91,7 @@ impl Manners {
         phrases.filter(|phrase| !phrase.is_empty()).any(|phrase| {
             said.windows(phrase.len()).enumerate().any(|(at, words)| {
                 let negated =
-                    at > 0 && matches!(said[at - 1].as_str(), "not" | "no" | "nao" | "nicht" | "pas");
+                    at > 0 && matches!(said[at - 1].as_str(), "not" | "no" | "nao" | "nicht" | "pas" | "non");
                 !negated && words.iter().zip(&phrase).all(|(word, wanted)| word == wanted)
             })
         })

@@ -11,10 +11,11 @@ pub(super) enum Language {
     German,
     Arabic,
     Hindi,
+    Italian,
 }
 
 impl Language {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::English,
         Self::Spanish,
         Self::Portuguese,
@@ -22,6 +23,7 @@ impl Language {
         Self::German,
         Self::Arabic,
         Self::Hindi,
+        Self::Italian,
     ];
 
     /// Its place in [`all`].
@@ -49,6 +51,7 @@ impl Language {
             Self::German => "de",
             Self::Arabic => "ar",
             Self::Hindi => "hi",
+            Self::Italian => "it",
         }
     }
 
@@ -244,6 +247,27 @@ pub(super) fn all() -> Vec<Speech> {
             text_only: "अभी मैं केवल टेक्स्ट पढ़ सकता हूँ। कृपया शब्दों में बताएँ, या “एजेंट” लिखें, मैं आपको किसी व्यक्ति से जोड़ दूँगा।",
             knows: "इसका उत्तर मेरे पास नहीं है। मैं इन विषयों पर बता सकता हूँ: {topics}। या “एजेंट” लिखें, मैं आपको किसी व्यक्ति से जोड़ दूँगा।",
             knows_nothing: "इसका उत्तर मेरे पास नहीं है। “एजेंट” लिखें, मैं आपको किसी व्यक्ति से जोड़ दूँगा।",
+        },
+        Speech {
+            common: Phrases::of(
+                "il, lo, gli, di, e, mio, mia, come, quale, dove, quando, per, ho, una, un, voglio, vorrei, in, con, \
+                 questo, posso, sono, non, piu, della, del, alla, al, che, mi, grazie, ciao, buongiorno, vostro, si",
+            ),
+            greetings: Phrases::of(
+                "ciao, salve, buongiorno, buon giorno, buonasera, buona sera, buon pomeriggio, buondi",
+            ),
+            gratitude: Phrases::of(
+                "grazie, grazie mille, molte grazie, tante grazie, ti ringrazio, vi ringrazio",
+            ),
+            chatter: Phrases::of(
+                "a tutti, tutti, mille, tante, molto, ok, perfetto, va bene, arrivederci, ciao",
+            ),
+            hello: "Ciao! Sono l'assistente. Come posso aiutarti?",
+            hello_again: "Ciao di nuovo! Sono l'assistente. C'è altro?",
+            welcome: "Prego! Scrivi quando vuoi.",
+            text_only: "Per ora so leggere solo testo. Descrivilo a parole, oppure scrivi “operatore” e ti metto in contatto con una persona.",
+            knows: "Non ho una risposta a questo. Posso rispondere a domande su: {topics}. Oppure scrivi “operatore” e ti metto in contatto con una persona.",
+            knows_nothing: "Non ho una risposta a questo. Scrivi “operatore” e ti metto in contatto con una persona.",
         },
     ]
 }
