@@ -2,6 +2,7 @@
 //! it; changes nothing. Nothing that it tells holds a secret, or anything about a customer.
 
 mod baton;
+mod connection;
 mod salesforce_side;
 mod symptoms;
 mod whatsapp_side;
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bus::Log;
+pub use connection::{check_channel, try_connection};
 use domain::{Millis, settings::Settings};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;

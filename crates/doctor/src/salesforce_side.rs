@@ -17,9 +17,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const CALL: Duration = Duration::from_secs(10);
 
 const SETTINGS: (&str, &str) = ("salesforce.settings", "The integration's fields");
-const HOST: (&str, &str) = ("salesforce.host", "The messaging host can be reached");
-const TOKEN: (&str, &str) = ("salesforce.token", "Salesforce accepts our identity token");
-const STREAM: (&str, &str) = ("salesforce.stream", "The event stream opens");
+pub(crate) const HOST: (&str, &str) = ("salesforce.host", "The messaging host can be reached");
+pub(crate) const TOKEN: (&str, &str) = ("salesforce.token", "Salesforce accepts our identity token");
+pub(crate) const STREAM: (&str, &str) = ("salesforce.stream", "The event stream opens");
 
 pub(crate) fn jobs(settings: &Settings) -> Vec<Job> {
     settings.integrations.iter().map(|integration| job(integration.clone())).collect()
@@ -39,11 +39,11 @@ fn job(integration: Integration) -> Job {
     Job { id: HOST.0, looks_at: HOST.1, group: Group::Salesforce, of, limit: LIMIT, work }
 }
 
-fn skipped((id, looks_at): (&'static str, &'static str), why: &str) -> Seen {
+pub(crate) fn skipped((id, looks_at): (&'static str, &'static str), why: &str) -> Seen {
     Seen::wrong(id, looks_at, Verdict::Unchecked, why, "")
 }
 
-fn fields(integration: &Integration) -> Seen {
+pub(crate) fn fields(integration: &Integration) -> Seen {
     let (id, looks_at) = SETTINGS;
     let found = salesforce::check(integration);
     if found.is_empty() {
@@ -72,9 +72,7 @@ async fn calls(integration: &Integration) -> Vec<Seen> {
             return seen;
         }
     };
-    // Always the same one, so that it is one end user at Salesforce and no person.
-    let nobody = uuid("doctor", &[]).to_string();
-    match client.authenticate(&nobody, runtime::now()).await {
+    match client.authenticate(&nobody(), runtime::now()).await {
         Ok(token) => {
             seen.push(Seen::ok(id, looks_at, "yes, as a verified user").from("miaw-api.md §2.3"));
             let (id, looks_at) = STREAM;
@@ -91,7 +89,12 @@ async fn calls(integration: &Integration) -> Vec<Seen> {
     seen
 }
 
-async fn host(integration: &Integration) -> Seen {
+/// Always the same one, so that it is one end user at Salesforce and no person.
+pub(crate) fn nobody() -> String {
+    uuid("doctor", &[]).to_string()
+}
+
+pub(crate) async fn host(integration: &Integration) -> Seen {
     let (id, looks_at) = HOST;
     let broken = |cause: &str, fix: &str| Seen::wrong(id, looks_at, Verdict::Broken, cause, fix);
     let known = integration.messaging_url().ok();
@@ -121,7 +124,7 @@ async fn host(integration: &Integration) -> Seen {
 }
 
 /// `Error` holds nothing secret and nothing of a person.
-fn told((id, looks_at): (&'static str, &'static str), error: &Error) -> Seen {
+pub(crate) fn told((id, looks_at): (&'static str, &'static str), error: &Error) -> Seen {
     let (verdict, fix) = match error {
         Error::NotVerified => (
             Verdict::Broken,

@@ -30,7 +30,7 @@ pub(crate) fn jobs(settings: &Settings, client: &whatsapp::client::Client) -> Ve
     settings.channels.iter().map(|channel| job(channel.clone(), client.clone())).collect()
 }
 
-fn job(channel: Channel, client: whatsapp::client::Client) -> Job {
+pub(crate) fn job(channel: Channel, client: whatsapp::client::Client) -> Job {
     let of = channel.name.clone();
     let work = Box::pin(async move {
         let rescue = channel.policy.rescue_template.as_ref();
