@@ -95,7 +95,8 @@ impl Contact {
             });
         }
         let newest = |of: fn(&Customer) -> Option<&str>| {
-            person.states().find_map(|(_, state)| of(&state.customer)).map(str::to_owned)
+            let alone = person.states().filter(|(_, state)| state.group.is_none());
+            alone.filter_map(|(_, state)| of(&state.customer)).next().map(str::to_owned)
         };
         Ok(Self {
             id: person.contact.to_string(),
@@ -123,7 +124,8 @@ const fn yes(yes: bool) -> &'static str {
 
 fn aliases(person: &Person) -> Vec<Alias> {
     let mut aliases: Vec<Alias> = Vec::new();
-    for (_, state) in person.states() {
+    // A group's customer is whoever wrote last.
+    for (_, state) in person.states().filter(|(_, state)| state.group.is_none()) {
         let customer = &state.customer;
         let known = [
             ("phone", &customer.phone),

@@ -84,15 +84,18 @@ pub(super) async fn person(console: &Console, asked: ContactId, depth: Depth) ->
     let mut keys: BTreeSet<ConversationKey> = indexed.into_iter().collect();
     keys.extend(console.board.read(|rows| rows.of_contacts(&both)));
     let mut known = Vec::new();
-    for key in keys.iter().take(MOST_CONVERSATIONS) {
+    let most = if depth == Depth::Whole { usize::MAX } else { MOST_CONVERSATIONS };
+    for key in keys.iter().take(most) {
         known.push((*key, state(console, key).await?));
     }
     ids.extend(named(console, &known, contact).await);
-    let bsuids: BTreeSet<String> =
-        known.iter().filter_map(|(_, state)| state.as_ref()?.customer.bsuid.clone()).collect();
+    // Of a group, the customer is whoever wrote last: the group is not theirs.
+    let alone = known.iter().filter_map(|(_, state)| state.as_ref()).filter(|state| state.group.is_none());
+    let bsuids: BTreeSet<String> = alone.filter_map(|state| state.customer.bsuid.clone()).collect();
     let is_theirs = |state: &Conversation| {
         state.contact.is_some_and(|contact| ids.contains(&contact))
-            || state.customer.bsuid.as_ref().is_some_and(|bsuid| bsuids.contains(bsuid))
+            || state.group.is_none()
+                && state.customer.bsuid.as_ref().is_some_and(|bsuid| bsuids.contains(bsuid))
     };
     let mut more = Vec::new();
     if depth == Depth::Whole || known.iter().all(|(_, state)| state.is_none()) {
@@ -150,7 +153,8 @@ fn by_phone(
     console: &Console,
     known: &[(ConversationKey, Option<Conversation>)],
 ) -> BTreeSet<ConversationKey> {
-    let states = || known.iter().filter_map(|(_, state)| state.as_ref());
+    let states =
+        || known.iter().filter_map(|(_, state)| state.as_ref()).filter(|state| state.group.is_none());
     let mut numbers: BTreeSet<String> = states().map(|state| state.number.as_str().to_owned()).collect();
     numbers.extend(console.board.read(|rows| rows.numbers()).iter().map(|n| n.as_str().to_owned()));
     if let Some(settings) = console.checks.settings() {

@@ -280,6 +280,13 @@ async fn an_erased_person_is_gone_from_everywhere_and_may_come_back_as_somebody_
     bench.servers.store.cache_state(&key, head.seq, &head.payload).await.unwrap();
     bench.until("the history has it", async || bench.in_history(&key).await >= 4).await;
     let others_entries = bench.entries(&others).await;
+    // She wrote last in a group, which is not hers.
+    let group = ConversationKey::from_bytes([9; 16]);
+    let mut state = Conversation::new(PhoneNumberId::new("100"));
+    (state.group, state.customer, state.contact) = (Some("g".into()), customer(1), Some(contact(9)));
+    let decision = Decision { state, outputs: Vec::new() };
+    let stored = StoredDecision { answers: 1, policy_version: 1, decision };
+    bench.servers.log.append_decision(&group, 0, stored.encode()).await.unwrap();
 
     // A box is to be ticked on the page.
     assert_eq!(bench.form(&erase, String::new()).await.status(), 400);
@@ -318,6 +325,7 @@ async fn an_erased_person_is_gone_from_everywhere_and_may_come_back_as_somebody_
     assert_eq!(bench.get(&format!("/sessions/{session}")).await.status(), 404);
     assert!(bench.find("Ana").await.is_empty());
     assert_eq!(bench.entries(&others).await, others_entries, "nobody else's");
+    assert_eq!(bench.entries(&group).await, 1, "the group's stays");
     assert_eq!(bench.one(contact(2)).await["name"], "Bo");
 
     // A new message begins a new chain.
