@@ -26,7 +26,7 @@ use std::{
 use aws_lc_rs::{constant_time, rand};
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-pub(crate) use caller::{Caller, May, Operate, Read, Right};
+pub(crate) use caller::{Caller, Configure, May, Operate, Read, Right};
 use domain::derive::Keying;
 pub(crate) use entrance::{router, way_out};
 pub(crate) use guard::guard;

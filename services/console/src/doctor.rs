@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Outside {
     pub settings: Option<Live>,
     pub whatsapp: Option<whatsapp::Client>,
+    /// Where settings are kept, for the pages that show and change them.
+    pub kept: crate::settings::Kept,
 }
 
 #[derive(Clone)]
@@ -58,7 +60,7 @@ struct Inner {
 
 impl Checks {
     pub(crate) fn new(log: Log, store: store::Store, outside: Outside) -> Self {
-        let Outside { settings, whatsapp } = outside;
+        let Outside { settings, whatsapp, kept: _ } = outside;
         let broken = global::meter("console").u64_gauge(runtime::metrics::DOCTOR_BROKEN).build();
         let doctor = Doctor::new(log, store, whatsapp);
         Self(Arc::new(Inner {
@@ -314,7 +316,7 @@ async fn discard(
 }
 
 /// A verdict in words, and its class.
-fn word(verdict: &Verdict) -> (&'static str, &'static str) {
+pub(crate) fn word(verdict: &Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Ok => ("in order", "live"),
         Verdict::Warning => ("look at it", "waiting"),

@@ -26,6 +26,16 @@ pub(crate) enum RouteError {
     /// Meta would not take it.
     TemplateUnfit,
     UnknownMessage,
+    MalformedCampaign,
+    UnknownCampaign,
+    /// Somebody else changed it meanwhile.
+    CampaignChanged,
+    /// Not in this state, or something is missing.
+    NotNow,
+    AudienceUnusable,
+    UnknownCountry,
+    /// One list at a time.
+    UploadBusy,
     /// This console does not know the channels.
     NoSettings,
     UnknownSession,
@@ -43,6 +53,21 @@ pub(crate) enum RouteError {
     WithPeople,
     ErasureUnfinished,
     DirectoryAway,
+    /// They are in a file, or nowhere.
+    SettingsReadOnly,
+    /// Somebody was faster.
+    SettingsChanged,
+    SettingsInvalid,
+    /// With another MASTER_KEY.
+    SettingsSealed,
+    SettingsTooLarge,
+    /// `{"env": …}` or `{"file": …}` in what was sent.
+    ReferenceRefused,
+    MalformedRevision,
+    UnknownChannel,
+    UnknownIntegration,
+    MetaAway,
+    MetaRefused,
     NotFound,
     NotSignedIn,
     WrongToken,
@@ -95,6 +120,13 @@ impl RouteError {
 
     pub(crate) fn status(self) -> StatusCode {
         match self {
+            Self::ReferenceRefused | Self::MalformedRevision => StatusCode::BAD_REQUEST,
+            Self::SettingsReadOnly | Self::SettingsChanged => StatusCode::CONFLICT,
+            Self::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::SettingsTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MetaRefused => StatusCode::BAD_GATEWAY,
+            Self::UnknownChannel | Self::UnknownIntegration => StatusCode::NOT_FOUND,
+            Self::MetaAway | Self::SettingsSealed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedId
             | Self::MalformedPhone
             | Self::MalformedBody
@@ -106,17 +138,28 @@ impl RouteError {
             | Self::SeveralContacts
             | Self::NotConfirmed
             | Self::MalformedMessage
+            | Self::MalformedCampaign
+            | Self::UnknownCountry
             | Self::MalformedNonce => StatusCode::BAD_REQUEST,
             Self::ForeignPage | Self::NotAllowed(_) | Self::StaleForm => StatusCode::FORBIDDEN,
             Self::SessionOver
             | Self::NotPossible(_)
             | Self::NonceReused
             | Self::SameContact
+            | Self::CampaignChanged
+            | Self::NotNow
             | Self::WithPeople => StatusCode::CONFLICT,
-            Self::MalformedRecipient | Self::UnknownNumber | Self::TemplateUnfit => {
+            Self::MalformedRecipient
+            | Self::UnknownNumber
+            | Self::TemplateUnfit
+            | Self::AudienceUnusable => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::UnknownSession | Self::UnknownContact | Self::UnknownMessage | Self::NotFound => {
+            Self::UnknownSession
+            | Self::UnknownContact
+            | Self::UnknownMessage
+            | Self::UnknownCampaign
+            | Self::NotFound => {
                 StatusCode::NOT_FOUND
             }
             Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
@@ -128,6 +171,7 @@ impl RouteError {
             | Self::DirectoryAway
             | Self::ErasureUnfinished
             | Self::NoSettings
+            | Self::UploadBusy
             | Self::LogAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -278,10 +322,97 @@ impl RouteError {
                 "The log holds no such message.",
                 "Check the id, whole. What is older than the log's horizon (7 days by default) is not here.",
             ),
+            Self::MalformedCampaign => (
+                "malformed_campaign",
+                "That is no campaign, or nothing that can be done to one.",
+                "Send JSON as /api/v1/openapi.json and docs/campaigns.md tell.",
+            ),
+            Self::UnknownCampaign => {
+                ("unknown_campaign", "There is no such campaign.", "Look at the list of campaigns.")
+            }
+            Self::CampaignChanged => (
+                "campaign_changed",
+                "Somebody else changed the campaign meanwhile.",
+                "Read it again and send the change with its present revision.",
+            ),
+            Self::NotNow => (
+                "not_now",
+                "The campaign cannot do that now.",
+                "problems says why: its state, or what is missing.",
+            ),
+            Self::AudienceUnusable => (
+                "audience_unusable",
+                "The list cannot be used; the one before stays.",
+                "It is a CSV file in UTF-8 with headings: phone or bsuid, and the template's columns.",
+            ),
+            Self::UnknownCountry => {
+                ("unknown_country", "There is no such country.", "Write its two letters: DE, BR …")
+            }
+            Self::UploadBusy => (
+                "upload_busy",
+                "Another list is being read here.",
+                "Try again when it is done: one at a time.",
+            ),
             Self::NoSettings => (
                 "no_settings",
                 "This console does not know the channels.",
                 "Give it BATON_SETTINGS, the same as the other services have.",
+            ),
+            Self::SettingsReadOnly => (
+                "settings_read_only",
+                "These settings are not changed here.",
+                "They are read from a file. To change them here, put them into the broker (`settings put`) and \
+                 set BATON_SETTINGS=broker for every service: docs/operations.md, Settings in the broker.",
+            ),
+            Self::SettingsChanged => (
+                "settings_changed",
+                "Somebody else changed the settings meanwhile.",
+                "Look at the newest settings, then make your change in them (its revision is in GET \
+                 /api/v1/settings).",
+            ),
+            Self::SettingsInvalid => (
+                "settings_invalid",
+                "Something in it cannot be used, and nothing was saved.",
+                "Mend each field that is named.",
+            ),
+            Self::SettingsSealed => (
+                "settings_sealed",
+                "The settings cannot be opened with this console's MASTER_KEY.",
+                "Give the console the MASTER_KEY that the other services have.",
+            ),
+            Self::SettingsTooLarge => (
+                "settings_too_large",
+                "That is more than settings may hold.",
+                "Send less: 96 KB at once, and no more in all than the broker takes in a message.",
+            ),
+            Self::ReferenceRefused => (
+                "reference_refused",
+                "References to the environment and to files are not taken here.",
+                "Send the value itself: it is sealed when it is kept. References are for a settings file, which \
+                 only whoever looks after the machine can write.",
+            ),
+            Self::MalformedRevision => (
+                "malformed_revision",
+                "It is not said what the change is based on.",
+                "Send ?revision= with the revision that GET /api/v1/settings tells.",
+            ),
+            Self::UnknownChannel => {
+                ("unknown_channel", "There is no such number.", "GET /api/v1/settings lists all numbers.")
+            }
+            Self::UnknownIntegration => (
+                "unknown_integration",
+                "There is no such integration.",
+                "GET /api/v1/settings lists all integrations.",
+            ),
+            Self::MetaAway => (
+                "meta_away",
+                "Meta does not answer right now.",
+                "Try again in a few seconds. If it lasts, look at Meta's status page and at GRAPH_URL.",
+            ),
+            Self::MetaRefused => (
+                "meta_refused",
+                "Meta refused it.",
+                "Look at the number under Troubleshooting: token, permissions and account are checked there.",
             ),
             Self::NotFound => ("not_found", "There is nothing here.", "Start at the overview, /."),
             Self::NotSignedIn => (

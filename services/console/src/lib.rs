@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod api;
 mod board;
+mod campaigns;
 mod config;
 mod contacts;
 mod doctor;
@@ -15,6 +16,7 @@ mod openapi;
 mod overview;
 mod pages;
 mod sessions;
+mod settings;
 pub mod timeline;
 
 use std::{net::SocketAddr, time::Duration};
@@ -30,13 +32,16 @@ use axum::{
 };
 pub use config::Config;
 pub use doctor::Outside;
+pub use settings::Kept;
 use domain::derive::Keying;
 use runtime::health::{Condition, Health};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Access, board::Board, doctor::Checks, lookup::Lookup, messages::Templates};
+use crate::{
+    access::Access, board::Board, doctor::Checks, lookup::Lookup, messages::Templates, settings::Editor,
+};
 
 /// Bodies are one short form field.
 const MAX_BODY_BYTES: usize = 4 * 1024;
@@ -49,7 +54,9 @@ pub(crate) struct Console {
     pub(crate) access: Access,
     pub(crate) board: Board,
     pub(crate) checks: Checks,
+    pub(crate) editor: Editor,
     pub(crate) templates: Templates,
+    pub(crate) campaigns: campaigns::Kept,
     /// What was asked for under which idempotency key.
     pub(crate) requests: bus::Records,
 }
@@ -61,7 +68,9 @@ fn router(console: Console) -> Router {
         .merge(overview::router(console.clone()))
         .merge(sessions::router(console.clone()))
         .merge(contacts::router(console.clone()))
+        .merge(campaigns::router(console.clone()))
         .merge(doctor::router(console.clone()))
+        .merge(settings::router(console.clone()))
         .merge(access::way_out(console.clone()))
         .merge(pages::router(console.clone()))
         .layer(middleware::from_fn_with_state(console.clone(), access::guard))
@@ -90,10 +99,13 @@ pub async fn run(
     let board = Board::new(shutdown.clone());
     let templates = Templates::new(outside.whatsapp.clone());
     let requests = log.requests().await.context("open what was asked for")?;
+    let editor = Editor::new(outside.kept.clone(), outside.whatsapp.clone());
     let checks = Checks::new(log.clone(), store.clone(), outside);
     let console = Console {
         checks: checks.clone(),
+        editor,
         templates,
+        campaigns: campaigns::Kept::new(log.clone(), shutdown.clone()),
         requests,
         access: Access::new(sign_in, store.clone(), keying.clone())?,
         lookup: Lookup::new(log.clone(), store, keying),

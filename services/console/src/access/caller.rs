@@ -184,6 +184,10 @@ impl Caller {
         self.may(Right::Operate)
     }
 
+    pub(crate) fn may_configure(&self) -> bool {
+        self.may(Right::Configure)
+    }
+
     /// By the page, so that signing out means something.
     pub(crate) fn is_signed_in(&self) -> bool {
         matches!(self.0.by, By::Cookie(_))
@@ -206,6 +210,7 @@ pub(crate) trait Needs {
 
 pub(crate) struct Read;
 pub(crate) struct Operate;
+pub(crate) struct Configure;
 
 impl Needs for Read {
     const RIGHT: Right = Right::Read;
@@ -213,6 +218,10 @@ impl Needs for Read {
 
 impl Needs for Operate {
     const RIGHT: Right = Right::Operate;
+}
+
+impl Needs for Configure {
+    const RIGHT: Right = Right::Configure;
 }
 
 /// Somebody who may.
