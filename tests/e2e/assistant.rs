@@ -60,6 +60,12 @@ async fn a_model_answers_whole_turns_and_hands_over_with_what_it_knows() {
     for text in ["hola", "tengo una pregunta"] {
         control.say(&Say::text(NUMBER, &ana, text)).await.unwrap();
     }
+    until("the typing indicator", async || {
+        let phone = control.phone(NUMBER, &ana.key()).await.unwrap()?;
+        assert!(phone.received().is_empty(), "it shows before the answer");
+        phone.typing.then_some(())
+    })
+    .await;
     until("the answer", async || {
         received(control, &ana).await.contains(&"I read 2 lines.".to_owned()).then_some(())
     })

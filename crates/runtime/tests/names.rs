@@ -62,8 +62,8 @@ fn adapters_use_the_same_names() {
 
 /// Sources below a directory.
 fn sources(directory: &std::path::Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(directory).expect("the services are there") {
+        let path = entry.expect("its entries can be listed").path();
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

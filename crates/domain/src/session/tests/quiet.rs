@@ -179,6 +179,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
     /// However slow answers interleave with messages and handoffs: only an answer to the newest
     /// question is heard, under the owner it was asked under, and while the assistant has the
     /// customer nothing that they wrote is forgotten.
