@@ -111,7 +111,7 @@ impl Plot {
 }
 
 /// The next even round number.
-fn scale(most: u32) -> u32 {
+pub(crate) fn scale(most: u32) -> u32 {
     let mut step = 1u32;
     loop {
         for round in [2, 4, 6, 8, 10] {

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse as _, Redirect, Response},
 };
+use futures::{StreamExt as _, stream};
 use url::form_urlencoded;
 
 use super::{
@@ -19,6 +20,8 @@ use crate::{Console, error::RouteError, pages::failed};
 
 /// Of a form whose token is looked for.
 const MAX_FORM_BYTES: usize = 256 * 1024;
+/// Of the token in a form with a file, its headings included.
+const MAX_FIRST_FIELD: usize = 4 * 1024;
 /// Of an address to come back to.
 const MAX_ADDRESS: usize = 512;
 
@@ -108,6 +111,9 @@ async fn meant(request: Request, caller: &Caller) -> Result<Request, RouteError>
         return right(given).map(|()| request);
     }
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
+        return with_file(request, right).await;
+    }
     if !kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
         return Err(RouteError::StaleForm);
     }
@@ -116,6 +122,41 @@ async fn meant(request: Request, caller: &Caller) -> Result<Request, RouteError>
     let given = form_urlencoded::parse(&body).find(|(name, _)| name == "csrf");
     right(&given.ok_or(RouteError::StaleForm)?.1)?;
     Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// A form with a file is read no further than its first field, which is the token.
+async fn with_file(
+    request: Request,
+    right: impl Fn(&str) -> Result<(), RouteError>,
+) -> Result<Request, RouteError> {
+    let (parts, body) = request.into_parts();
+    let mut rest = body.into_data_stream();
+    let mut begun: Vec<u8> = Vec::new();
+    loop {
+        if let Some(given) = first_field(&begun) {
+            right(given)?;
+            let begun = stream::iter([Ok(Bytes::from(begun))]);
+            return Ok(Request::from_parts(parts, Body::from_stream(begun.chain(rest))));
+        }
+        // With its headings the field is short.
+        if begun.len() > MAX_FIRST_FIELD {
+            return Err(RouteError::StaleForm);
+        }
+        match rest.next().await {
+            Some(Ok(more)) => begun.extend_from_slice(&more),
+            Some(Err(_)) | None => return Err(RouteError::StaleForm),
+        }
+    }
+}
+
+/// The value of the field `csrf`, where it is the first of a form with files.
+fn first_field(begun: &[u8]) -> Option<&str> {
+    let begun = &begun[..begun.len().min(MAX_FIRST_FIELD)];
+    let begun =
+        std::str::from_utf8(begun).or_else(|error| std::str::from_utf8(&begun[..error.valid_up_to()]));
+    let (headings, rest) = begun.ok()?.split_once("\r\n\r\n")?;
+    let is_first = headings.matches("name=").count() == 1 && headings.contains("name=\"csrf\"");
+    rest.split_once("\r\n").filter(|_| is_first).map(|(value, _)| value)
 }
 
 /// Sent by a page of another site, as the browser tells.
@@ -159,6 +200,25 @@ mod tests {
         ] {
             assert!(!is_local_address(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_form_with_a_file_begins_with_its_token() {
+        let form = |name: &str| {
+            format!(
+                "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nabc\r\n--x\r\nContent-Disposition: \
+                 form-data; name=\"csrf\"\r\n\r\nevil\r\n"
+            )
+        };
+        let whole = form("csrf");
+        assert_eq!(first_field(whole.as_bytes()), Some("abc"));
+        assert_eq!(first_field(form("file").as_bytes()), None);
+        for length in 0..whole.find("abc").unwrap() + 4 {
+            assert_eq!(first_field(&whole.as_bytes()[..length]), None, "{length}");
+        }
+        let mut bytes = whole.into_bytes();
+        bytes.push(0xff);
+        assert_eq!(first_field(&bytes), Some("abc"));
     }
 
     #[test]

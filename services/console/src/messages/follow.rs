@@ -18,7 +18,10 @@ use serde::Serialize;
 use tokio::time::{Duration, timeout};
 use uuid::Uuid;
 
-use crate::{error::RouteError, lookup::{Lookup, patiently}};
+use crate::{
+    error::RouteError,
+    lookup::{Lookup, patiently},
+};
 
 /// How long whoever asks waits for the decision.
 const DECIDING: Duration = Duration::from_secs(8);
@@ -46,7 +49,10 @@ impl std::str::FromStr for MessageId {
     type Err = RouteError;
     fn from_str(text: &str) -> Result<Self, RouteError> {
         let parsed = text.split_once('-').and_then(|(key, fact)| {
-            Some(Self { key: key.parse().ok()?, fact: Uuid::try_parse(fact).ok().filter(|_| fact.len() == 32)? })
+            Some(Self {
+                key: key.parse().ok()?,
+                fact: Uuid::try_parse(fact).ok().filter(|_| fact.len() == 32)?,
+            })
         });
         parsed.ok_or(RouteError::UnknownMessage)
     }
@@ -111,7 +117,9 @@ impl Problem {
                 "The customer wants no marketing messages.",
                 "Nothing: they may ask for them again, by one of the channel's opt-in words.",
             ),
-            Withholding::TooLate => ("too_late", "Its time had passed.", "Send it again if it still matters."),
+            Withholding::TooLate => {
+                ("too_late", "Its time had passed.", "Send it again if it still matters.")
+            }
         };
         Self { error, message: message.into(), what_to_do: what_to_do.into(), code: None }
     }
@@ -127,7 +135,12 @@ impl Problem {
     }
 
     fn of(error: &'static str, message: &str) -> Self {
-        Self { error, message: message.into(), what_to_do: "Look at the session's timeline.".into(), code: None }
+        Self {
+            error,
+            message: message.into(),
+            what_to_do: "Look at the session's timeline.".into(),
+            code: None,
+        }
     }
 }
 
@@ -183,8 +196,7 @@ pub(super) async fn follow(lookup: &Lookup, id: MessageId) -> Result<Followed, R
         let fact = log.last(&id.subject()).await?.ok_or(RouteError::UnknownMessage)?;
         let mut told = Course::default();
         told.step(State::Pending, fact.at);
-        let decisions =
-            log.read(vec![subjects::decision(&id.key)], fact.seq, Seq::MAX, MOST_BEHIND).await?;
+        let decisions = log.read(vec![subjects::decision(&id.key)], fact.seq, Seq::MAX, MOST_BEHIND).await?;
         match decisions.into_iter().find_map(|entry| judged(entry, fact.seq)) {
             None => {}
             Some(Decided::SetAside) => {

@@ -31,7 +31,10 @@ use self::{
     follow::{Followed, MessageId, follow},
     request::Wanted,
 };
-pub(crate) use self::templates::Templates;
+pub(crate) use self::{
+    request::category,
+    templates::{Templates, known},
+};
 use crate::{
     Console,
     access::{May, Operate, Read, Right},
@@ -164,7 +167,8 @@ async fn send(
     follow::wait(lookup, &key, seq).await;
     let followed = follow(lookup, id).await?;
     tracing::info!(by = caller.name(), conversation = %key, seq, repeated, "a template was asked for");
-    let location = HeaderValue::try_from(format!("/api/v1/messages/{id}")).map_err(|_| RouteError::Internal)?;
+    let location =
+        HeaderValue::try_from(format!("/api/v1/messages/{id}")).map_err(|_| RouteError::Internal)?;
     let sent = Sent { followed, repeated, checked };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(sent)).into_response())
 }

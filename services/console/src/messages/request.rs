@@ -186,7 +186,8 @@ impl Wanted {
     fn template(&self, known: Option<&Known>) -> TemplateUse {
         let Named { name, language, header, body, buttons } = &self.template;
         let fixed = |text: &String| Value::Fixed(text.clone());
-        let parameter = |name: Option<&String>, text| ParameterUse { name: name.cloned(), value: fixed(text) };
+        let parameter =
+            |name: Option<&String>, text| ParameterUse { name: name.cloned(), value: fixed(text) };
         TemplateUse {
             name: name.clone(),
             language: language.clone(),
@@ -266,7 +267,7 @@ impl Reply {
 }
 
 /// As Meta writes it.
-fn category(text: &str) -> Option<Category> {
+pub(crate) fn category(text: &str) -> Option<Category> {
     [Category::Marketing, Category::Utility, Category::Authentication]
         .into_iter()
         .find(|category| category.as_str() == text)
@@ -366,8 +367,11 @@ mod tests {
         ] {
             assert_eq!(wanted(changes.clone()).problems().len(), 1, "{changes}");
         }
-        let rule = wanted(json!({"reply": {"to": "keywords", "rules": [{"words": ["no"], "to": "opt-out"}]}}));
+        let rule =
+            wanted(json!({"reply": {"to": "keywords", "rules": [{"words": ["no"], "to": "opt-out"}]}}));
         assert!(rule.problems().is_empty());
-        assert!(matches!(rule.reply.rule(), ReplyRule::Keywords(rules) if rules[0].to == Destination::OptOut));
+        assert!(
+            matches!(rule.reply.rule(), ReplyRule::Keywords(rules) if rules[0].to == Destination::OptOut)
+        );
     }
 }

@@ -91,7 +91,7 @@ fn find(list: &[TemplateInfo], name: &str, language: &str) -> Option<Known> {
 }
 
 /// As far as it matters to filling it in.
-fn known(info: &TemplateInfo) -> Known {
+pub(crate) fn known(info: &TemplateInfo) -> Known {
     let mut known = Known {
         status: info.status.clone(),
         category: info.category.clone(),
@@ -108,7 +108,8 @@ fn known(info: &TemplateInfo) -> Known {
             "BODY" => known.body.clone_from(&component.text),
             "FOOTER" => {}
             "BUTTONS" => {
-                let of = |button: &whatsapp::client::TemplateButtonInfo| (button.kind.clone(), button.url.clone());
+                let of =
+                    |button: &whatsapp::client::TemplateButtonInfo| (button.kind.clone(), button.url.clone());
                 known.buttons = component.buttons.iter().map(of).collect();
             }
             other => known.others.push(other.to_owned()),

@@ -1,0 +1,185 @@
+//! Campaigns: made, given an audience, started, watched. Pages and API over what the broker keeps of them;
+//! the service `campaigns` does the sending.
+
+mod api;
+mod causes;
+mod form;
+mod pages;
+mod plot;
+mod stream;
+
+use std::sync::Arc;
+
+use bus::Log;
+use campaign::{Campaigns, Command, Error, NotNow, Reason, State, Stored, Summary};
+use domain::outreach::CampaignId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::AsyncRead,
+    sync::{OnceCell, Semaphore},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{api::api, pages::router};
+use crate::{board::now, error::RouteError, messages::Rejected};
+
+/// Of an uploaded list, in bytes: a million rows of half a kilobyte.
+const MAX_UPLOAD_BYTES: usize = 512 * 1024 * 1024;
+/// Pages that are kept current at a time.
+const MOST_LIVE: usize = 200;
+
+/// Opened when first used: the bucket may be made by a service that starts later. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Kept(Arc<Inner>);
+
+struct Inner {
+    log: Log,
+    campaigns: OnceCell<Campaigns>,
+    places: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl Kept {
+    pub(crate) fn new(log: Log, shutdown: CancellationToken) -> Self {
+        let places = Arc::new(Semaphore::new(MOST_LIVE));
+        Self(Arc::new(Inner { log, campaigns: OnceCell::new(), places, shutdown }))
+    }
+
+    async fn campaigns(&self) -> Result<&Campaigns, Rejected> {
+        Ok(self.0.campaigns.get_or_try_init(async || Campaigns::open(&self.0.log).await).await?)
+    }
+
+    async fn get(&self, id: &str) -> Result<Stored, Rejected> {
+        let found = self.campaigns().await?.get(parse(id)?).await?;
+        Ok(found.ok_or(RouteError::UnknownCampaign)?)
+    }
+
+    async fn progress(&self, id: CampaignId) -> Result<Option<Summary>, Rejected> {
+        Ok(self.campaigns().await?.progress(id).await?)
+    }
+
+    /// `by`: for the record.
+    async fn act(&self, id: &str, action: Action, by: &str) -> Result<Stored, Rejected> {
+        let id = parse(id)?;
+        let stored = self.campaigns().await?.command(id, &action.command(), by, now()).await?;
+        tracing::info!(by, campaign = %id, action = action.as_str(), "campaign");
+        Ok(stored)
+    }
+
+    async fn upload(
+        &self,
+        id: &str,
+        file: impl AsyncRead + Unpin + Send,
+        country: &str,
+        by: &str,
+    ) -> Result<campaign::Report, Rejected> {
+        let id = parse(id)?;
+        let country = match country.trim() {
+            "" => None,
+            code => Some(code.parse().map_err(|_| RouteError::UnknownCountry)?),
+        };
+        let report = self.campaigns().await?.upload(id, file, country, by, now()).await?;
+        let (accepted, rejected) = (report.accepted, report.rejected);
+        tracing::info!(by, campaign = %id, accepted, rejected, "audience uploaded");
+        Ok(report)
+    }
+}
+
+fn parse(id: &str) -> Result<CampaignId, RouteError> {
+    id.parse().map_err(|_| RouteError::UnknownCampaign)
+}
+
+/// What people do to a campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    /// Ask Meta about the template, without starting.
+    Validate,
+    Start,
+    /// Start at the schedule's time.
+    Schedule,
+    Pause,
+    Resume,
+    Cancel,
+}
+
+impl Action {
+    const ALL: [Self; 6] =
+        [Self::Validate, Self::Start, Self::Schedule, Self::Pause, Self::Resume, Self::Cancel];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Start => "start",
+            Self::Schedule => "schedule",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Validate => "Check it",
+            Self::Start => "Start now",
+            Self::Schedule => "Start as scheduled",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Cancel => "Cancel for good",
+        }
+    }
+
+    const fn command(self) -> Command {
+        match self {
+            Self::Validate => Command::Validate,
+            Self::Start => Command::Start,
+            Self::Schedule => Command::Schedule,
+            Self::Pause => Command::Pause,
+            Self::Resume => Command::Resume,
+            Self::Cancel => Command::Cancel,
+        }
+    }
+
+    /// What makes sense now.
+    fn of(stored: &Stored) -> Vec<Self> {
+        let definition = &stored.definition;
+        let has_audience = definition.audience.as_ref().is_some_and(|audience| audience.rows > 0);
+        let has_time = definition.plan.schedule.start_at.is_some();
+        let fits = |action: &Self| match (action, &definition.state) {
+            (Self::Validate, State::Draft) | (Self::Start, State::Draft | State::Ready) => has_audience,
+            (Self::Schedule, State::Draft | State::Ready) => has_audience && has_time,
+            (Self::Start, State::Scheduled)
+            | (Self::Pause, State::Running | State::Scheduled)
+            | (Self::Resume, State::Paused { .. }) => true,
+            (Self::Cancel, state) => !state.is_over(),
+            (Self::Validate | Self::Start | Self::Schedule | Self::Pause | Self::Resume, _) => false,
+        };
+        Self::ALL.into_iter().filter(fits).collect()
+    }
+}
+
+/// Rows that were not taken, by reason.
+fn reasons(report: &campaign::Report) -> Vec<(&'static str, u32)> {
+    report.reasons.iter().map(|(reason, count): (&Reason, &u32)| (reason.as_str(), *count)).collect()
+}
+
+impl From<Error> for Rejected {
+    fn from(error: Error) -> Self {
+        let problems = match &error {
+            Error::NotNow(NotNow(why)) => why.split("; ").map(str::to_owned).collect(),
+            Error::Unusable(why) => vec![why.to_string()],
+            Error::Unknown | Error::Changed | Error::Busy | Error::Malformed | Error::Broker(_) => Vec::new(),
+        };
+        let error = match error {
+            Error::Unknown => RouteError::UnknownCampaign,
+            Error::Changed => RouteError::CampaignChanged,
+            Error::NotNow(_) => RouteError::NotNow,
+            Error::Busy => RouteError::UploadBusy,
+            Error::Unusable(_) => RouteError::AudienceUnusable,
+            Error::Malformed => RouteError::Internal,
+            Error::Broker(error) => error.into(),
+        };
+        Self { error, problems }
+    }
+}
