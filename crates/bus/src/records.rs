@@ -152,6 +152,17 @@ pub struct News {
 }
 
 impl News {
+    /// Waits for an announcement, however long: for those who look now and then anyway.
+    pub async fn next(&mut self) {
+        if let Some(announced) = &mut self.announced {
+            if announced.next().await.is_some() {
+                return;
+            }
+            self.announced = None;
+        }
+        std::future::pending().await
+    }
+
     /// Waits for an announcement, for at most `longest`.
     pub async fn wait(&mut self, longest: Duration) {
         let announced = async {

@@ -273,7 +273,6 @@ impl<'a> Upload<'a> {
     }
 
     /// The group whose chunk is to be written out, if any; or why the row is not taken.
-    #[expect(clippy::type_complexity, reason = "a file may be unusable, a row may be unfit")]
     fn row(
         &mut self,
         layout: &Layout,

@@ -100,6 +100,13 @@ impl Campaigns {
         Ok(all)
     }
 
+    /// Of all of them, also of some that were deleted.
+    pub async fn ids(&self) -> Result<Vec<CampaignId>, Error> {
+        let keys = self.records.keys(DEFINITIONS).await?;
+        let id = |key: &String| key.split_once('.').and_then(|(_, id)| id.parse().ok());
+        Ok(keys.iter().filter_map(id).collect())
+    }
+
     pub async fn get(&self, id: CampaignId) -> Result<Option<Stored>, Error> {
         let found = self.records.get(&key(DEFINITIONS, id)).await?;
         let found = found.filter(|revision| !revision.payload.is_empty());
@@ -426,7 +433,12 @@ impl Watch {
         }
     }
 
-    /// The same for definitions only.
+    /// Waits for a definition's announcement, however long.
+    pub async fn announced(&mut self) {
+        self.definitions.next().await;
+    }
+
+    /// The same as [`Self::changed`] for definitions only.
     pub async fn definitions(&mut self) {
         self.definitions.wait(LOOK_EVERY).await;
     }

@@ -222,6 +222,22 @@ impl Client {
         Ok(Templates { list, more })
     }
 
+    /// One of them; none: there is no such template in that language.
+    pub async fn template(
+        &self,
+        waba: &WabaId,
+        token: &SecretString,
+        name: &str,
+        language: &str,
+    ) -> Result<Option<TemplateInfo>, CallError> {
+        let request = self.reading(&[waba.as_str(), "message_templates"], token);
+        // In all its languages: fewer than a page.
+        let query = [("fields", TEMPLATE_FIELDS), ("name", name)];
+        let request = request.query(&query).query(&[("limit", PAGE)]);
+        let Data { data, .. } = self.read::<Data<Vec<TemplateInfo>>>(request).await?;
+        Ok(data.into_iter().find(|template| template.name == name && template.language == language))
+    }
+
     /// `node`: a number, an account or a template.
     pub async fn health_status(&self, node: &str, token: &SecretString) -> Result<Health, CallError> {
         let request = self.reading(&[node], token).query(&[("fields", "health_status")]);
