@@ -13,7 +13,8 @@ fn small() -> Scenario {
 
 #[tokio::test]
 async fn each_service_killed_and_paused_and_the_broker_and_the_cache_killed_under_200_conversations() {
-    let outcome = run(Scenario { troubles: Trouble::each_once(), ..Scenario::default() }).await;
+    let outcome =
+        run(Scenario { troubles: Trouble::each_once(), campaign: 600, ..Scenario::default() }).await;
     outcome.judge().unwrap();
 }
 

@@ -107,6 +107,11 @@ pub enum Violation {
         customer: String,
         marker: String,
     },
+    /// Not one message of the campaign to each recipient.
+    Campaign {
+        customer: String,
+        times: usize,
+    },
     /// The record is incomplete: nothing can be said.
     Incomplete {
         lost: u64,

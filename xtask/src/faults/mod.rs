@@ -1,6 +1,7 @@
 //! `cargo xtask faults`: many conversations while everything is killed, paused and emptied in turn;
 //! then the checker judges the simulators' whole record.
 
+mod campaign;
 pub(crate) mod customers;
 mod trouble;
 pub(crate) mod watch;
@@ -19,6 +20,8 @@ use e2e::{
 use serde_json::json;
 pub use trouble::Trouble;
 
+use campaign::Campaign;
+
 use crate::{
     say,
     stack::{Options, Stack},
@@ -35,6 +38,9 @@ pub struct Faults {
     /// How many customers write at the same time.
     #[arg(long, default_value_t = 200)]
     conversations: usize,
+    /// Recipients of a campaign that goes on meanwhile.
+    #[arg(long, default_value_t = 0)]
+    campaign: usize,
 }
 
 impl Faults {
@@ -44,7 +50,8 @@ impl Faults {
             None => Trouble::each_once(),
             Some(minutes) => Trouble::at_random(seed, Duration::from_secs(minutes * 60)),
         };
-        let scenario = Scenario { conversations: self.conversations, seed, troubles, ..Scenario::default() };
+        let (conversations, campaign) = (self.conversations, self.campaign);
+        let scenario = Scenario { conversations, seed, troubles, campaign, ..Scenario::default() };
         let outcome = scenario.run().await?;
         outcome.judge()
     }
@@ -68,6 +75,8 @@ pub struct Scenario {
     pub lost_answers: f64,
     /// How long customers wait for anything before the run is given up.
     pub patience: Duration,
+    /// Recipients of a campaign that goes on meanwhile, at two a second.
+    pub campaign: usize,
 }
 
 impl Default for Scenario {
@@ -83,6 +92,7 @@ impl Default for Scenario {
             lost_answers: 0.0,
             // Slow machines have slow troubles: what never comes is found out all the same.
             patience: Duration::from_secs(240),
+            campaign: 0,
         }
     }
 }
@@ -150,6 +160,10 @@ impl Scenario {
         let mut stack = Stack::start(options).await?;
         self.prepare(&stack.control).await.context("prepare the simulators")?;
 
+        let campaign = match self.campaign {
+            0 => None,
+            recipients => Some(Campaign::start(&stack, recipients).await.context("start the campaign")?),
+        };
         let watch = watch::Watch::start(stack.control.clone());
         let (over, is_over) = tokio::sync::watch::channel(false);
         let customers = customers::start(self, stack.control.clone(), watch.clone(), is_over);
@@ -163,11 +177,15 @@ impl Scenario {
         }
         over.send_replace(true);
         let stuck = customers.finish().await;
+        if let Some(campaign) = &campaign {
+            campaign.finished(self.patience).await?;
+        }
         // What is on its way still arrives.
         watch.settled(Duration::from_secs(2), Duration::from_secs(60)).await;
         let extent = stack.control.extent().await?;
         let entries = watch.stop().await?;
-        let report = check::check(&entries, extent.lost);
+        let mut report = check::check(&entries, extent.lost);
+        report.violations.extend(campaign.iter().flat_map(|campaign| campaign.judge(&entries)));
         stack.stop().await.context("stop everything")?;
         Ok(Outcome { seed: self.seed, report, stuck, silences, took: started.elapsed(), logs })
     }
