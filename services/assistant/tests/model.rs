@@ -278,6 +278,7 @@ async fn the_model_knows_what_was_said_and_sees_nothing_that_is_masked() {
     let world = World::start(&[
         ("story", json!({ "model": { "instructions": "You work for Acme." }, "masking": masking })),
         ("voice", json!({ "transcriber": transcriber })),
+        ("deaf", json!({ "transcriber": { "base_url": "{server}/gone", "model": "ear", "api_key": "key" } })),
     ])
     .await;
     let mut chat = world.chat("story");
@@ -306,33 +307,36 @@ async fn the_model_knows_what_was_said_and_sees_nothing_that_is_masked() {
         request["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
 
-    let mut chat = world.chat("voice");
     let media = world.log.media().await.unwrap();
     media.put("o", &mut &b"a voice"[..]).await.unwrap();
-    let voice = Media {
-        kind: MediaKind::Voice,
-        id: "1".into(),
-        mime: "audio/ogg".into(),
-        sha256: None,
-        file_name: None,
-        caption: None,
-    };
-    let (seq, id) = chat.says(Content::Media(voice)).await;
-    let stored = v1::media_fetched::Stored {
-        object: "o".into(),
-        mime: "audio/ogg".into(),
-        bytes: 7,
-        sha256: String::new(),
-        file_name: "voice.ogg".into(),
-    };
-    let fetched = v1::MediaFetched { result: Some(v1::media_fetched::Result::Stored(stored)) };
-    let subject = subjects::fact(&chat.key, subjects::Kind::Media, &id);
-    let payload = proto::encode(v1::entry::Body::MediaFetched(fetched));
-    world.log.append_fact(&subject, payload, None).await.unwrap();
-    world.server.script("voice", [Reply::Says("Let me see.")]);
-    let ask = chat.asked(seq, "[voice note]", false).await;
-    assert_eq!(text(&chat.answer(&ask).await.answer), "Let me see.");
-    let all = told(&world.server.requests("voice")[0]);
-    assert!(all.contains("[voice note] where is my parcel"), "{all}");
+    // What is not understood stays a voice note.
+    for (model, heard) in [("voice", "[voice note] where is my parcel"), ("deaf", "[voice note]")] {
+        let mut chat = world.chat(model);
+        let voice = Media {
+            kind: MediaKind::Voice,
+            id: "1".into(),
+            mime: "audio/ogg".into(),
+            sha256: None,
+            file_name: None,
+            caption: None,
+        };
+        let (seq, id) = chat.says(Content::Media(voice)).await;
+        let stored = v1::media_fetched::Stored {
+            object: "o".into(),
+            mime: "audio/ogg".into(),
+            bytes: 7,
+            sha256: String::new(),
+            file_name: "voice.ogg".into(),
+        };
+        let fetched = v1::MediaFetched { result: Some(v1::media_fetched::Result::Stored(stored)) };
+        let subject = subjects::fact(&chat.key, subjects::Kind::Media, &id);
+        let payload = proto::encode(v1::entry::Body::MediaFetched(fetched));
+        world.log.append_fact(&subject, payload, None).await.unwrap();
+        world.server.script(model, [Reply::Says("Let me see.")]);
+        let ask = chat.asked(seq, "[voice note]", false).await;
+        assert_eq!(text(&chat.answer(&ask).await.answer), "Let me see.");
+        let request = &world.server.requests(model)[0];
+        assert_eq!(request["messages"].as_array().unwrap().last().unwrap()["content"], heard);
+    }
     world.stop().await;
 }
