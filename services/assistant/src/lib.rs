@@ -45,7 +45,8 @@ pub async fn run(
     let ears = Ears::new(log.clone()).context("set up the client for voice messages")?;
     tracing::info!(faq = settings.now().faq.len(), "answering");
     let starts = Starts::default();
-    let worker = Worker { log: log.clone(), starts, settings, rules: Derived::default(), brain, ears, metrics };
+    let worker =
+        Worker { log: log.clone(), starts, settings, rules: Derived::default(), brain, ears, metrics };
     let reader = log.reader("assistant", &[Kind::Decision], ReaderOptions::default()).notify_ready(ready);
     let watch_ready = async {
         // The sender goes when the reader ends: nothing to be ready for then.
