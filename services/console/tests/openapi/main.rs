@@ -13,28 +13,72 @@ mod shared;
 
 use std::{path::Path, time::Duration};
 
+use console::{Outside, SignIn};
 use devstack::python;
-use domain::{derive::uuid, session::Owner};
-use serde_json::Value;
+use domain::{derive::uuid, session::Owner, settings::Settings};
+use e2e::sim::{Number, Options, Sim};
+use runtime::settings::Live;
+use serde_json::{Value, json};
 
-use bench::{Bench, Wanted, in_thread, read};
+use bench::{Wanted, add, in_thread, read};
+use shared::Servers;
 
 /// A minute where nothing else runs.
 const PATIENCE: Duration = Duration::from_secs(300);
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openapi");
 
+/// A console that knows a channel at the simulator, so that what it sends has somewhere to go; its
+/// settings cannot be changed: nothing that is made up here is ever called.
+struct Bench {
+    _nats: devstack::Nats,
+    _valkey: devstack::Valkey,
+    _sim: Sim,
+    servers: Servers,
+    http: reqwest::Client,
+    url: String,
+}
+
 async fn console() -> Bench {
-    let bench = Bench::start(async |_, _| {}).await;
+    let (nats, valkey, servers) = Servers::start().await;
+    let sim = Sim::start(Options::default()).await.unwrap();
+    sim.whatsapp.set_number(Number {
+        phone_number_id: "100".into(),
+        waba_id: "200".into(),
+        display_phone_number: "15550100200".into(),
+        token: "test-token".into(),
+        app_secret: "s".into(),
+        callback_url: "http://127.0.0.1:9/webhook".into(),
+        verify_token: "v".into(),
+    });
+    let settings: Settings = serde_json::from_value(json!({
+        "version": 1,
+        "channels": [{
+            "phone_number_id": "100", "waba_id": "200", "display_phone_number": "+1 555 010 0200",
+            "name": "Support", "access_token": "test-token",
+        }],
+        "integrations": [],
+    }))
+    .unwrap();
+    let graph = whatsapp::client::Config {
+        graph_url: format!("{}/v25.0", sim.addresses().whatsapp).parse().unwrap(),
+        graph_timeout: Duration::from_secs(10),
+    };
+    let whatsapp = Some(whatsapp::Client::new(&graph).unwrap());
+    let outside = Outside { settings: Some(Live::fixed(settings)), whatsapp, ..Outside::default() };
+    let url = servers.console(SignIn::default(), outside).await;
     for (n, owner) in [(1, Owner::Assistant), (2, Owner::Waiting(in_thread(2)))] {
-        bench.add(Wanted { n, number: "100", name: "Ana", owner }).await;
+        let wanted = Wanted { n, number: "100", name: "Ana", owner };
+        add(&servers.log, &servers.keying, wanted, 0).await;
     }
-    bench
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    Bench { _nats: nats, _valkey: valkey, _sim: sim, servers, http, url }
 }
 
 #[tokio::test]
 async fn the_document_knows_every_route_and_no_other() {
     let bench = console().await;
-    let document = read(bench.get("/api/v1/openapi.json").await, 200).await;
+    let document =
+        read(bench.http.get(format!("{}/api/v1/openapi.json", bench.url)).send().await.unwrap(), 200).await;
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
     for path in ["/sessions", "/sessions/{id}/actions", "/contacts/{id}/erase", "/doctor", "/openapi.json"] {
@@ -72,7 +116,7 @@ async fn the_document_knows_every_route_and_no_other() {
         assert_eq!(nests, usize::from(file.ends_with("api.rs") && nests == 1), "{file}");
         assert!(!text.contains("route(\"/api/"), "{file}: a route beside the document");
     }
-    bench.stop().await;
+    bench.servers.stop().await;
 }
 
 fn sources(directory: &Path) -> Vec<(String, String)> {
@@ -116,5 +160,5 @@ async fn a_public_checker_finds_no_500_and_no_undocumented_answer() {
     };
     assert!(output.status.success(), "{}\n{}", end(&said), end(&why));
     assert!(said.contains("passed"), "{}", end(&said));
-    bench.stop().await;
+    bench.servers.stop().await;
 }
