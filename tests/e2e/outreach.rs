@@ -76,7 +76,8 @@ impl World {
     }
 
     async fn gets(&self, customer: &Customer, text: &str) -> PhoneMessage {
-        let got = async || self.received(customer).await.into_iter().find(|message| message.text.contains(text));
+        let got =
+            async || self.received(customer).await.into_iter().find(|message| message.text.contains(text));
         until(text, got).await
     }
 
@@ -95,10 +96,7 @@ impl World {
 }
 
 fn customer(n: u32, name: &str) -> Customer {
-    Customer {
-        bsuid: Some(format!("ES.9000{n}")),
-        ..Customer::phone(&format!("3460000000{n}"), name)
-    }
+    Customer { bsuid: Some(format!("ES.9000{n}")), ..Customer::phone(&format!("3460000000{n}"), name) }
 }
 
 fn order(to: &str) -> Value {

@@ -149,19 +149,14 @@ impl RouteError {
             | Self::CampaignChanged
             | Self::NotNow
             | Self::WithPeople => StatusCode::CONFLICT,
-            Self::MalformedRecipient
-            | Self::UnknownNumber
-            | Self::TemplateUnfit
-            | Self::AudienceUnusable => {
+            Self::MalformedRecipient | Self::UnknownNumber | Self::TemplateUnfit | Self::AudienceUnusable => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::UnknownSession
             | Self::UnknownContact
             | Self::UnknownMessage
             | Self::UnknownCampaign
-            | Self::NotFound => {
-                StatusCode::NOT_FOUND
-            }
+            | Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
             Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,

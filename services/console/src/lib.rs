@@ -32,9 +32,9 @@ use axum::{
 };
 pub use config::Config;
 pub use doctor::Outside;
-pub use settings::Kept;
 use domain::derive::Keying;
 use runtime::health::{Condition, Health};
+pub use settings::Kept;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -19,10 +19,17 @@ pub(super) struct Plot {
 }
 
 pub(super) struct Curve {
-    pub(super) class: &'static str,
     pub(super) label: &'static str,
     pub(super) total: u32,
     pub(super) points: String,
+}
+
+/// Also the curves' classes.
+const LABELS: [&str; 5] = ["accepted", "delivered", "read", "failed", "replied"];
+
+/// In the order of the labels.
+const fn counts(point: &Point) -> [u32; 5] {
+    [point.accepted, point.delivered, point.read, point.failed, point.replied]
 }
 
 impl Plot {
@@ -32,32 +39,30 @@ impl Plot {
         if series.points.is_empty() {
             return None;
         }
-        let counts: [(&str, &str, fn(&Point) -> u32); 5] = [
-            ("accepted", "accepted", |point| point.accepted),
-            ("delivered", "delivered", |point| point.delivered),
-            ("read", "read", |point| point.read),
-            ("failed", "failed", |point| point.failed),
-            ("replied", "replied", |point| point.replied),
-        ];
-        let most = counts.iter().map(|(_, _, of)| series.points.iter().map(of).sum()).max().unwrap_or(0);
+        let most = LABELS.iter().enumerate().map(|(n, _)| series.points.iter().map(|p| counts(p)[n]).sum());
+        let most = most.max().unwrap_or(0);
         let scale = crate::overview::scale(most);
         let height = |count: u32| TOP + HEIGHT - f64::from(count) / f64::from(scale) * HEIGHT;
         let last = u32::try_from(series.points.len()).unwrap_or(1);
         let place = |index: u32| LEFT + (RIGHT - LEFT) * f64::from(index) / f64::from(last);
-        let curves = counts.map(|(class, label, of)| {
-            let mut total = 0u32;
-            let mut points = format!("{:.1},{:.1}", place(0), height(0));
-            for (index, point) in (1u32..).zip(&series.points) {
-                total = total.saturating_add(of(point));
-                points.push_str(&format!(" {:.1},{:.1}", place(index), height(total)));
-            }
-            Curve { class, label, total, points }
-        });
+        let curves: Vec<Curve> = LABELS
+            .iter()
+            .enumerate()
+            .map(|(n, label)| {
+                let mut total = 0u32;
+                let mut points = format!("{:.1},{:.1}", place(0), height(0));
+                for (index, point) in (1u32..).zip(&series.points) {
+                    total = total.saturating_add(counts(point)[n]);
+                    points.push_str(&format!(" {:.1},{:.1}", place(index), height(total)));
+                }
+                Curve { label, total, points }
+            })
+            .collect();
         let end = series.from + series.step * i64::from(last);
         let says: Vec<_> = curves.iter().map(|curve| format!("{} {}", curve.total, curve.label)).collect();
         Some(Self {
             says: says.join(", "),
-            curves: curves.into(),
+            curves,
             lines: [0, scale / 2, scale].map(|count| (height(count), count)).to_vec(),
             times: vec![(LEFT, "start", when(series.from)), (RIGHT, "end", when(end))],
         })

@@ -165,3 +165,38 @@ fn with(plan: &Value, name: &str, value: Value) -> Value {
     plan[name] = value;
     plan
 }
+
+/// A form with a file proves by its first field that somebody meant it.
+#[tokio::test]
+async fn an_upload_of_another_sites_making_is_refused() {
+    let token = "0123456789abcdef";
+    let bench = Bench::start(SignIn { token: Some(token.into()), ..SignIn::default() }).await;
+    let api = bench.request(Method::POST, "/api/v1/campaigns").bearer_auth(token);
+    let plan = json!({
+        "name": "Hello", "number": NUMBER,
+        "template": { "name": "hello", "language": "en_US", "category": "UTILITY", "text": "Hello" },
+    });
+    let made = bench.json(api.json(&plan), 201).await;
+    let path = format!("/campaigns/{}", made["campaign"]["id"].as_str().unwrap());
+    let sign_in = bench.request(Method::POST, "/sign-in").header(FORM.0, FORM.1);
+    let signed = sign_in.body(form(&[("token", token), ("to", "/")])).send().await.unwrap();
+    let cookie = signed.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let get = bench.request(Method::GET, &path).header("cookie", &cookie);
+    let page = get.send().await.unwrap().text().await.unwrap();
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+    let csrf = rest.split('"').next().unwrap();
+    for (fields, status) in [
+        (vec![("country", ""), ("csrf", csrf)], 403),
+        (vec![("country", "")], 403),
+        (vec![("csrf", "wrong"), ("country", "")], 403),
+        (vec![("csrf", csrf), ("country", "DE")], 303),
+    ] {
+        let (kind, body) = multipart(&fields, "phone\n0176 12345678\n");
+        let upload = bench.request(Method::POST, &format!("{path}/audience")).header("cookie", &cookie);
+        let answer = upload.header("content-type", kind).body(body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{fields:?}");
+    }
+    let about = bench.request(Method::GET, &format!("/api/v1{path}")).bearer_auth(token);
+    assert_eq!(bench.json(about, 200).await["campaign"]["audience"]["rows"], 1);
+    bench.stop().await;
+}

@@ -65,6 +65,9 @@ mod tests {
         assert!(portfolio.open(3, 2, DAY_MS), "the first was a day ago");
         assert!(portfolio.market(1, 1, 0) && !portfolio.market(1, 1, 1) && portfolio.market(2, 1, 1));
         assert!(portfolio.market(1, 1, DAY_MS));
-        assert_eq!((tier("TIER_250"), tier("TIER_2K"), tier("TIER_UNLIMITED")), (Some(250), Some(2_000), None));
+        assert_eq!(
+            (tier("TIER_250"), tier("TIER_2K"), tier("TIER_UNLIMITED")),
+            (Some(250), Some(2_000), None)
+        );
     }
 }
