@@ -30,7 +30,7 @@ printf '' | keep console_users
 
 # NATS: one user per service, and those for people.
 if [ ! -s nats_passwords ]; then
-    for user in ingress handoff assistant egress console observer operator admin; do
+    for user in ingress handoff assistant egress campaigns console observer operator admin; do
         password=$(random)
         printf 'NATS_PASSWORD_%s: "%s"\n' "$(echo $user | tr a-z A-Z)" "$password"
         printf 'nats://%s:%s@nats:4222\n' "$user" "$password" >"nats_url_$user"
@@ -44,7 +44,7 @@ fi
 if [ ! -s valkey_users ]; then
     {
         echo 'user default on nopass resetkeys resetchannels -@all +ping'
-        for user in handoff egress console; do
+        for user in handoff egress campaigns console; do
             password=$(random)
             digest=$(printf %s "$password" | openssl dgst -sha256 -r | cut -d' ' -f1)
             echo "user $user on #$digest ~baton:* resetchannels -@all +@read +@write +@connection +@scripting +@transaction +time -@dangerous"

@@ -24,11 +24,12 @@ pub fn write() -> Result<()> {
 
 /// What it is to say.
 pub fn reference() -> String {
-    let services: [(&str, Command); 5] = [
+    let services: [(&str, Command); 6] = [
         ("ingress", ingress::Config::command()),
         ("handoff", handoff::Config::command()),
         ("assistant", assistant::Config::command()),
         ("egress", egress::Config::command()),
+        ("campaigns", campaigns::Config::command()),
         ("console", console::Config::command()),
     ];
     // The same variable may have another default, or be needed, in one service only.

@@ -21,7 +21,7 @@ pub struct Up {
     /// Secrets and limits, as .env.sample shows them.
     #[arg(long, default_value = ".env")]
     env_file: PathBuf,
-    /// The first of five ports on loopback: ingress has it, then console, assistant, egress,
+    /// The first of six ports on loopback: ingress has it, then console, assistant, egress, campaigns,
     /// handoff.
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -54,7 +54,7 @@ impl Up {
         }
         let mut services = Vec::new();
         for (name, port) in
-            ["ingress", "console", "assistant", "egress", "handoff"].into_iter().zip(self.port..)
+            ["ingress", "console", "assistant", "egress", "campaigns", "handoff"].into_iter().zip(self.port..)
         {
             let program = programs.get(name).cloned().with_context(|| format!("no program {name}"))?;
             services.push(Service::new(name, 0, program, env.clone().into_iter().collect(), &home, port));

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::stack::{Programs, SERVICES, programs_with};
 
-const PACKAGES: [&str; 9] =
-    ["ingress", "handoff", "assistant", "egress", "console", "runtime", "e2e", "xtask", "sbom"];
+const PACKAGES: [&str; 10] =
+    ["ingress", "handoff", "assistant", "egress", "campaigns", "console", "runtime", "e2e", "xtask", "sbom"];
 
 /// Stands in for the client that health checks ask with; the wheel has none.
 const VALKEY_CLI: &str =
@@ -23,8 +23,8 @@ pub(super) async fn build(engine: &Engine, home: &Path, release: bool) -> Result
     let flags: &[&str] = if release { &["--release"] } else { &[] };
     let programs = programs_with(&PACKAGES, flags).await?;
     for (image, more, packages) in [
-        (format!("baton:{TAG}"), [].as_slice(), &PACKAGES[..6]),
-        (format!("baton-sim:{TAG}"), ["sim", "xtask"].as_slice(), &PACKAGES[..8]),
+        (format!("baton:{TAG}"), [].as_slice(), &PACKAGES[..7]),
+        (format!("baton-sim:{TAG}"), ["sim", "xtask"].as_slice(), &PACKAGES[..9]),
     ] {
         let context = home.join("context");
         let root = fresh(&context)?.join("rootfs");

@@ -17,7 +17,17 @@ pub(super) fn master_key() -> Result<String> {
 
 /// Everybody in deploy/nats/users.conf, with passwords of their own.
 pub fn users() -> Result<Users> {
-    let everybody = ["ingress", "handoff", "assistant", "egress", "console", "observer", "operator", "admin"];
+    let everybody = [
+        "ingress",
+        "handoff",
+        "assistant",
+        "egress",
+        "campaigns",
+        "console",
+        "observer",
+        "operator",
+        "admin",
+    ];
     let passwords =
         everybody.map(|user| Ok((format!("NATS_PASSWORD_{}", user.to_ascii_uppercase()), secret()?)));
     Ok(Users {

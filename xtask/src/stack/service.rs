@@ -7,7 +7,7 @@ use devstack::Process;
 use tokio::time::{Instant, sleep};
 
 /// The services, in the order in which they start.
-pub const SERVICES: [&str; 5] = ["handoff", "assistant", "egress", "console", "ingress"];
+pub const SERVICES: [&str; 6] = ["handoff", "assistant", "egress", "campaigns", "console", "ingress"];
 
 /// How long a service has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
