@@ -1,4 +1,5 @@
 //! Campaigns on a real broker.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use campaign::{
     Campaigns, Category, Command, Cursor, Error, ParameterUse, Plan, Progress, Reason, Reply, Schedule,

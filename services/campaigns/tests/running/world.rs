@@ -44,7 +44,7 @@ pub(crate) enum Answers {
 struct Graph(Arc<Mutex<(String, String)>>);
 
 pub(crate) struct World {
-    _nats: devstack::Nats,
+    nats: devstack::Nats,
     _valkey: devstack::Valkey,
     pub(crate) log: Log,
     pub(crate) campaigns: Campaigns,
@@ -84,9 +84,9 @@ impl Drop for World {
 impl World {
     pub(crate) async fn start(answers: Answers) -> Self {
         runtime::init_crypto();
-        let nats = devstack::Nats::start().await.unwrap();
+        let nats = devstack::Nats::start_for(Some(users())).await.unwrap();
         let valkey = devstack::Valkey::start().await.unwrap();
-        let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
+        let log = bus::connect(&bus::Config::at(&nats.url_of("operator"))).await.unwrap();
         let campaigns = Campaigns::open(&log).await.unwrap();
         let store = Store::connect(&store::Config {
             redis_url: valkey.url().into(),
@@ -109,7 +109,7 @@ impl World {
         tasks.spawn(async move { until.run_until_cancelled(taking).await });
         let clock = Arc::new(AtomicI64::new(NOON));
         Self {
-            _nats: nats,
+            nats,
             _valkey: valkey,
             log,
             campaigns,
@@ -130,7 +130,7 @@ impl World {
         }]});
         let (clock, began) = (Arc::clone(&self.clock), self.began);
         let parts = Parts {
-            log: self.log.clone(),
+            log: bus::connect(&bus::Config::at(&self.nats.url_of("campaigns"))).await.unwrap(),
             store: self.store.clone(),
             settings: Live::fixed(serde_json::from_value(settings).unwrap()),
             keying: Keying::new(&"0123456789abcdef0123456789abcdef".into()),
@@ -261,6 +261,27 @@ impl World {
             seen.clone().filter(|summary| wanted(summary))
         });
         found.await
+    }
+}
+
+/// The broker's accounts as they are deployed: replicas come as `campaigns`.
+fn users() -> devstack::Users {
+    let everybody = [
+        "ingress",
+        "handoff",
+        "assistant",
+        "egress",
+        "campaigns",
+        "console",
+        "observer",
+        "operator",
+        "admin",
+    ];
+    let passwords = everybody
+        .map(|user| (format!("NATS_PASSWORD_{}", user.to_ascii_uppercase()), format!("{user}-secret")));
+    devstack::Users {
+        file: devstack::workspace_root().join("deploy/nats/users.conf"),
+        passwords: passwords.into_iter().collect(),
     }
 }
 
