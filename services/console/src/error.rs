@@ -356,7 +356,7 @@ impl RouteError {
             Self::SettingsReadOnly => (
                 "settings_read_only",
                 "These settings are not changed here.",
-                "They are read from a file. To change them here, put them into the broker (`settings put`) and \
+                "They are read from a file. To change them here, put them into the broker (`baton settings import`) and \
                  set BATON_SETTINGS=broker for every service: docs/operations.md, Settings in the broker.",
             ),
             Self::SettingsChanged => (

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    MAX_BODY_BYTES, Refused, changes, channel, document, integration,
+    MAX_BODY_BYTES, Refused, changes, channel, document, general, integration,
     keys::{self, Act},
     status::{Status, Template},
 };
@@ -43,7 +43,7 @@ struct All {
     /// False: they are in a file, and are changed there.
     editable: bool,
     revision: u64,
-    autopilot: bool,
+    general: general::View,
     channels: Vec<channel::View>,
     integrations: Vec<integration::View>,
 }
@@ -117,6 +117,15 @@ pub(crate) fn api() -> Api {
             Operation::new("Who changed which paths, never to what", Right::Read)
                 .answers(200, "The newest 100", schema::<Changes>())
                 .fails(&[RouteError::SettingsSealed]),
+        )
+        .on(
+            "put",
+            "/settings/general",
+            routing::put(put_general),
+            Operation::new("The assistants’ switch, and what webhooks are known by", Right::Configure)
+                .body(taken::<Save<general::Edit>>())
+                .answers(200, "The settings are at this revision", schema::<Saved>())
+                .fails(&fails),
         )
         .on(
             "put",
@@ -232,7 +241,7 @@ async fn all(State(console): State<Console>, _: May<Read>) -> Result<Json<All>, 
     Ok(Json(All {
         editable: console.editor.is_editable(),
         revision: document.revision,
-        autopilot: value.get("autopilot").and_then(Value::as_bool).unwrap_or(true),
+        general: general::View::of(value),
         channels: channel::View::all(value),
         integrations: integration::View::all(value),
     }))
@@ -241,6 +250,17 @@ async fn all(State(console): State<Console>, _: May<Read>) -> Result<Json<All>, 
 async fn list_changes(State(console): State<Console>, _: May<Read>) -> Result<Json<Changes>, RouteError> {
     let changes = console.editor.changes(changes::MOST).await?;
     Ok(Json(Changes { changes: changes.into_iter().map(changes::Told::of).collect() }))
+}
+
+async fn put_general(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    body: Body,
+) -> Result<Json<Saved>, Refused> {
+    let Save { revision, change } = plain::<Save<general::Edit>>(body)?;
+    let make = |document: &mut Value| general::apply(document, &change);
+    let revision = console.editor.change(&caller, revision, make).await?;
+    Ok(Json(Saved { revision }))
 }
 
 async fn put_integration(

@@ -20,7 +20,7 @@ use super::{
     channel::{self, Edit, PolicyEdit, Rescue, View, texts},
     document,
     fields::{Form, Input, Kind, refill},
-    filled_in, integration,
+    filled_in, general, integration,
     status::{Status, Template as Shown},
 };
 use crate::{
@@ -47,7 +47,7 @@ struct List {
     editable: bool,
     fixed: bool,
     revision: u64,
-    autopilot: bool,
+    general: general::View,
     channels: Vec<(View, Option<Arc<Status>>)>,
     done: &'static str,
 }
@@ -82,7 +82,7 @@ pub(super) async fn listed(
         editable: console.editor.is_editable() && caller.may_configure(),
         fixed: !console.editor.is_editable(),
         revision: document.revision,
-        autopilot: document.value.get("autopilot").and_then(Value::as_bool).unwrap_or(true),
+        general: general::View::of(&document.value),
         channels: channels.collect(),
         done: done(&asked.done),
         caller,
@@ -393,6 +393,31 @@ pub(super) async fn saved(
     match change.await {
         Ok(_) => Redirect::to(&format!("/channels/whatsapp/{number}?done=saved")).into_response(),
         Err(refused) => again(&console, caller, Some(&number), Some(&form), refused).await,
+    }
+}
+
+/// What holds for all numbers.
+pub(super) async fn general(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    form: Form,
+) -> Response {
+    let autopilot = form.typed("autopilot").map(|switch| switch == "on");
+    let (app_secret, verify_token) = (form.typed("app_secret"), form.typed("verify_token"));
+    let edit = general::Edit { autopilot, app_secret, verify_token };
+    let change = async {
+        let make = |document: &mut Value| general::apply(document, &edit);
+        console.editor.change(&caller, form.revision()?, make).await
+    };
+    match change.await {
+        Ok(_) => Redirect::to("/channels/whatsapp?done=saved").into_response(),
+        Err(Refused::Invalid(_)) => failed(&caller, RouteError::SettingsInvalid),
+        Err(Refused::Route(error)) => failed(&caller, error),
+        Err(Refused::Changed(changes)) => {
+            let changes = changes.into_iter().map(Told::of).collect();
+            let back = "/channels/whatsapp".to_owned();
+            page(StatusCode::CONFLICT, &Conflict { caller, changes, back })
+        }
     }
 }
 

@@ -118,16 +118,23 @@ fn differ(at: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
     if before == after {
         return;
     }
-    if let (Some(key), Value::Array(before), Value::Array(after)) = (key(at), before, after) {
+    let list = |value: &Value| match value {
+        Value::Array(elements) => Some(elements.clone()),
+        Value::Null => Some(Vec::new()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
+    };
+    // Keys of an integration are a list within.
+    let known = if at.ends_with("].more_keys") { Some("auth_key_id") } else { key(at) };
+    if let (Some(key), Some(before), Some(after)) = (known, list(before), list(after)) {
         let of = |elements: &[Value], id: &Value| elements.iter().find(|one| one[key] == *id).cloned();
-        for old in before {
+        for old in &before {
             let path = format!("{at}[{}]", old[key].as_str().unwrap_or_default());
-            match of(after, &old[key]) {
+            match of(&after, &old[key]) {
                 Some(new) => differ(&path, old, &new, found),
                 None => found.push(format!("{path} removed")),
             }
         }
-        let added = after.iter().filter(|new| of(before, &new[key]).is_none());
+        let added = after.iter().filter(|new| of(&before, &new[key]).is_none());
         found.extend(added.map(|new| format!("{at}[{}] added", new[key].as_str().unwrap_or_default())));
         return;
     }
@@ -204,6 +211,10 @@ mod tests {
             ]
         );
         assert!(touched(&after, &after).is_empty());
+        let first = json!({ "integrations": [{ "id": "main" }] });
+        assert_eq!(touched(&json!({}), &first), ["integrations[main] added"]);
+        let keys = json!({ "integrations": [{ "id": "main", "more_keys": [{ "auth_key_id": "k2" }] }] });
+        assert_eq!(touched(&first, &keys), ["integrations[main].more_keys[k2] added"]);
     }
 
     #[test]

@@ -222,6 +222,13 @@ pub(super) fn apply(document: &mut Value, id: &str, edit: &Edit, new: bool) -> R
 }
 
 fn change(one: &mut Map<String, Value>, edit: &Edit) -> Result<(), Refused> {
+    // The page sends the public half that it showed: beside a new private key it is the old one's.
+    let saved = one.get("jwt_public_key").and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    let public = edit.jwt_public_key.as_ref().filter(|public| {
+        let same = public.replace("\r\n", "\n").trim() == saved;
+        edit.jwt_private_key.is_none() || !same
+    });
+    let public = public.cloned();
     for (name, value) in [
         ("instance_url", &edit.instance_url),
         ("es_developer_name", &edit.es_developer_name),
@@ -230,7 +237,7 @@ fn change(one: &mut Map<String, Value>, edit: &Edit) -> Result<(), Refused> {
         ("issuer", &edit.issuer),
         ("audience", &edit.audience),
         ("messaging_url", &edit.messaging_url),
-        ("jwt_public_key", &edit.jwt_public_key),
+        ("jwt_public_key", &public),
         ("jwt_private_key", &edit.jwt_private_key),
     ] {
         // An empty field leaves a value that stands elsewhere where it is.
@@ -239,7 +246,7 @@ fn change(one: &mut Map<String, Value>, edit: &Edit) -> Result<(), Refused> {
             set(one, name, value);
         }
     }
-    if let (Some(private), None) = (&edit.jwt_private_key, &edit.jwt_public_key) {
+    if let (Some(private), None) = (&edit.jwt_private_key, &public) {
         let issuer = one.get("issuer").and_then(Value::as_str).unwrap_or(ISSUER).to_owned();
         // A key that cannot be read is told about below.
         if let Ok(public) = certificate(&private.trim().into(), &issuer, runtime::now()) {

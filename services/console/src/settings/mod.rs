@@ -11,6 +11,7 @@ mod channel;
 mod channel_pages;
 mod document;
 mod fields;
+mod general;
 mod integration;
 mod keys;
 mod salesforce_pages;
@@ -205,6 +206,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/settings/salesforce/{id}/remove", post(salesforce_pages::removed))
         .route("/channels", get(channel_pages::leads_on))
         .route("/channels/whatsapp", get(channel_pages::listed))
+        .route("/channels/whatsapp/webhook", post(channel_pages::general))
         .route("/channels/whatsapp/new", get(channel_pages::blank).post(channel_pages::added))
         .route("/channels/whatsapp/{number}", get(channel_pages::shown).post(channel_pages::saved))
         .route("/channels/whatsapp/{number}/assistant", post(channel_pages::switched))

@@ -76,7 +76,8 @@ struct One {
     advanced_open: bool,
     rules: Vec<Row>,
     sources: Vec<(&'static str, &'static str)>,
-    jwks: String,
+    /// Each key's id, and its JWK.
+    jwks: Vec<(String, String)>,
     next_key: String,
     steps: Vec<Finding>,
     problems: Vec<String>,
@@ -107,6 +108,11 @@ fn six(view: Option<&View>) -> Vec<Input> {
         (None, true) => "It is saved, and never shown; paste another one to replace it".into(),
         (None, false) => "-----BEGIN PRIVATE KEY-----".into(),
     };
+    let private_help = if view.is_none() {
+        "RSA, 2048 bits or more, the whole PEM with its BEGIN and END lines. Or leave it empty and press “Save with a new key pair”."
+    } else {
+        "RSA, 2048 bits or more, the whole PEM. Replacing it cuts handoffs until Salesforce knows the new one: better make a key beside it (Keys, below)."
+    };
     let public = match kept("jwt_public_key") {
         Some(place) => format!("It is kept in {place}"),
         None => "Left empty, it is made from the private key".into(),
@@ -125,7 +131,7 @@ fn six(view: Option<&View>) -> Vec<Input> {
             .help("Setup > User Verification > the key set: the key’s id (kid), byte for byte. For a key that is made here, choose one.")
             .placeholder("baton-1"),
         Input::new("jwt_private_key", "JWT Private Key", Kind::SecretArea, "")
-            .help("RSA, 2048 bits or more, the whole PEM with its BEGIN and END lines. Or leave it empty and press “Save with a new key pair”.")
+            .help(private_help)
             .placeholder(private),
         Input::new("jwt_public_key", "JWT Public Key", Kind::Area, of(|view| &view.jwt_public_key))
             .help("The public half (PEM) or its certificate: what the key in Salesforce’s key set belongs to.")
@@ -208,10 +214,11 @@ async fn one(console: &Console, caller: Caller, id: Option<&str>, beside: Beside
     let others = refill(&mut [&mut fields, &mut advanced], filled, problems);
     let rules = rules.or_else(|| view.as_ref().map(|view| view.attributes.clone())).unwrap_or_default();
     let one = id.and_then(|id| document::find(&document.value, integration::LIST, id));
-    let jwks = match id.map(|id| keys::published(&document.value, id)) {
-        Some(Value::Null) | None => String::new(),
-        Some(jwks) => serde_json::to_string_pretty(&jwks).unwrap_or_default(),
+    let jwks = id.map_or(Value::Null, |id| keys::published(&document.value, id));
+    let jwk = |jwk: &Value| {
+        (document::text(jwk, "kid").to_owned(), serde_json::to_string_pretty(jwk).unwrap_or_default())
     };
+    let jwks = document::all(&jwks, "keys").iter().map(jwk).collect();
     let shown = One {
         editable: console.editor.is_editable() && caller.may_configure(),
         fixed: !console.editor.is_editable(),

@@ -93,16 +93,19 @@ async fn from_an_empty_install_to_a_connected_number_and_integration() {
     let one = bench.page(&format!("/channels/whatsapp/{NUMBER}")).await;
     assert!(one.contains("Quiet time") && one.contains("Templates"));
 
+    // What webhooks are known by.
+    let secrets = [("revision", "3"), ("app_secret", "meta-app-secret"), ("verify_token", "word")];
+    let answer = bench.post("/channels/whatsapp/webhook", &secrets).await;
+    assert_eq!(answer.headers()["location"], "/channels/whatsapp?done=saved");
+    assert!(!bench.page("/channels/whatsapp").await.contains("meta-app-secret"));
+    let settings = bench.get("/api/v1/settings", 200).await;
+    assert_eq!(settings["general"], json!({ "autopilot": true, "app_secrets": 1, "verify_tokens": 1 }));
+
     // Who did what, never to what.
     let changes = bench.get("/api/v1/settings/changes", 200).await;
     let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|one| one["what"].clone()).collect();
-    let [switched, number, integration] = [
-        format!("channels[{NUMBER}].assistant"),
-        format!("channels[{NUMBER}] added"),
-        "integrations added".to_owned(),
-    ];
-    assert_eq!(told[..2], [switched, number]);
-    assert!(told[2].as_str().unwrap().contains("integrations"), "{integration}: {told:?}");
+    let [switched, number] = [format!("channels[{NUMBER}].assistant"), format!("channels[{NUMBER}] added")];
+    assert_eq!(told, ["webhook".to_owned(), switched, number, "integrations[main] added".to_owned()]);
     assert_eq!(changes["changes"][0]["who"], "CONSOLE_TOKEN");
     assert!(bench.page("/settings/changes").await.contains("CONSOLE_TOKEN"));
     bench.stop().await;
