@@ -34,7 +34,7 @@ impl AsyncRead for Rows {
                 self.line = match row {
                     0 => b"phone,first,order\n".to_vec(),
                     // Three countries, one of them with many areas.
-                    _ if row % 3 == 0 => {
+                    _ if row.is_multiple_of(3) => {
                         format!("+4917{:08},Ana Ferreira,{row}\n", 60_000_000 + row).into_bytes()
                     }
                     _ if row % 3 == 1 => format!("+55119{:08},Bob,{row}\n", 80_000_000 + row).into_bytes(),

@@ -1,5 +1,6 @@
 //! Campaigns on a real broker and a real cache, with a Graph API that knows a template and with
 //! somebody who takes what egress would send.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod world;
 

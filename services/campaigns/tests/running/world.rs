@@ -220,9 +220,11 @@ impl World {
     /// The rows whose fact is in the log, one number each time it is there.
     pub(crate) async fn asked(&self) -> Vec<u32> {
         let entries = self.log.read(vec!["conv.*.*.out.*".into()], 1, u64::MAX, usize::MAX).await.unwrap();
-        let row = |entry: bus::Entry| match proto::decode(entry.payload).unwrap() {
-            Body::Outreach(outreach) => outreach.mark.unwrap().row,
-            _ => panic!("not an outreach"),
+        let row = |entry: bus::Entry| {
+            let Body::Outreach(outreach) = proto::decode(entry.payload).unwrap() else {
+                panic!("no outreach")
+            };
+            outreach.mark.unwrap().row
         };
         let mut rows: Vec<u32> = entries.into_iter().map(row).collect();
         rows.sort_unstable();
