@@ -1,4 +1,5 @@
 //! A conversation is forgotten whole, and no other.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 
