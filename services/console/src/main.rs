@@ -52,7 +52,7 @@ async fn kept(config: &Config, log: &bus::Log) -> Kept {
             .map_err(anyhow::Error::from),
         Some(Source::Broker) => configuration::Configuration::open(log, &config.store.master_key)
             .await
-            .map(Kept::Broker)
+            .map(|configuration| Kept::Broker(Box::new(configuration)))
             .map_err(anyhow::Error::from),
     };
     read.unwrap_or_else(|error| {

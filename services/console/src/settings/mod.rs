@@ -49,7 +49,7 @@ pub enum Kept {
     Nowhere,
     /// In a file, as it was when the console started: shown, not changed.
     File(Document),
-    Broker(Configuration),
+    Broker(Box<Configuration>),
 }
 
 /// What the pages and the API work with. Cheap to clone.

@@ -75,7 +75,7 @@ impl Bench {
         let client = Client::new(&graph).unwrap();
         let configuration = Configuration::open(&servers.log, &MASTER_KEY.into()).await.unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let kept = Kept::Broker(configuration.clone());
+        let kept = Kept::Broker(Box::new(configuration.clone()));
         let outside = Outside { kept, whatsapp: Some(client.clone()), settings: None };
         let url = servers.console(sign_in(), outside).await;
         let body = form(&[("token", CONSOLE_TOKEN), ("to", "/sessions")]);
