@@ -5,7 +5,7 @@
 //! the many: 280,000 entries took nats-server 2.15.1 some 290 ms of one core, a day of a busy system
 //! would take minutes. The chain leads from a decision to the one before it, by position.
 
-use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::{header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, jetstream::message::StreamMessage};
 use domain::{ConversationKey, Seq};
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::subjects::{self, Kind};
@@ -76,36 +76,34 @@ impl Log {
         let subject = subjects::decision(key);
         // Most stretches end with a decision.
         let last = if through < Seq::MAX { self.chained(through).await? } else { None };
-        let mut next = match last {
-            Some((entry, _)) if entry.subject == subject => through,
-            Some(_) | None => self.last(&subject).await?.map_or(0, |head| head.seq),
+        let mut next = match last.filter(|(entry, _)| entry.subject == subject) {
+            Some(last) => Some(last),
+            None => self.last_in(&self.stream, &subject).await?.map(link),
         };
         let (mut found, mut behind) = (Vec::new(), 0);
-        while next >= from.max(1) && found.len() < most && behind < BEHIND {
-            // Beyond the log's horizon there is nothing any more.
-            let Some((entry, before)) = self.chained(next).await? else { break };
-            next = before;
+        while let Some((entry, before)) = next
+            && entry.seq >= from.max(1)
+            && found.len() < most
+            && behind < BEHIND
+        {
             if entry.seq <= through {
                 found.push(entry);
             } else {
                 behind += 1;
             }
+            // Beyond the log's horizon there is nothing any more.
+            let goes_on = before >= from.max(1) && found.len() < most && behind < BEHIND;
+            next = if goes_on { self.chained(before).await? } else { None };
         }
         Ok(found)
     }
 
-    /// The decision at a position, and where the one before it in its conversation is: 0 when there
-    /// is none within the log's horizon. None when the log has nothing there any more.
+    /// The decision at a position; none when the log has nothing there any more.
     async fn chained(&self, seq: Seq) -> Result<Option<(Entry, Seq)>, Error> {
         let found = self
             .ask("read an entry", || async { none_is_fine(self.stream.get_raw_message(seq).await) })
             .await?;
-        Ok(found.map(|message| {
-            // The broker keeps the header by which the decision was chained.
-            let before = message.headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);
-            let before = before.and_then(|before| before.as_str().parse().ok()).unwrap_or(0);
-            (Entry::stored(message), before)
-        }))
+        Ok(found.map(link))
     }
 
     async fn walked(
@@ -131,6 +129,15 @@ impl Log {
         entries.sort_by_key(|entry| entry.seq);
         Ok(entries)
     }
+}
+
+/// A decision, and where the one before it in its conversation is: 0 when there is none within the
+/// log's horizon.
+fn link(message: StreamMessage) -> (Entry, Seq) {
+    // The broker keeps the header by which the decision was chained.
+    let before = message.headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);
+    let before = before.and_then(|before| before.as_str().parse().ok()).unwrap_or(0);
+    (Entry::stored(message), before)
 }
 
 /// The fact that a decision answers.

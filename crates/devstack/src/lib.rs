@@ -36,6 +36,29 @@ pub struct Users {
     pub passwords: Vec<(String, String)>,
 }
 
+impl Users {
+    /// Everybody in deploy/nats/users.conf.
+    pub fn deployed(mut password: impl FnMut(&str) -> Result<String>) -> Result<Self> {
+        let everybody = [
+            "ingress",
+            "handoff",
+            "assistant",
+            "egress",
+            "campaigns",
+            "console",
+            "observer",
+            "operator",
+            "admin",
+        ];
+        let passwords = everybody
+            .map(|user| Ok((format!("NATS_PASSWORD_{}", user.to_ascii_uppercase()), password(user)?)));
+        Ok(Self {
+            file: workspace_root().join("deploy/nats/users.conf"),
+            passwords: passwords.into_iter().collect::<Result<_>>()?,
+        })
+    }
+}
+
 impl Nats {
     pub async fn start() -> Result<Self> {
         Self::start_with(false).await

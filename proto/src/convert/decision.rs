@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use domain::{
     Seq, Wamid,
+    outreach::Mark,
     session::{Ask, Brief, Call, ControlAction, Decision, Output, Replied, Send, Withholding},
 };
 
 use super::{
     Malformed,
     outgoing::{apart, origin, stored_origin, together},
-    outreach::{campaign, mark, stored_campaign},
+    outreach::{campaign, stored_campaign},
     thread,
 };
 use crate::v1::{self, call, control, entry::Body, output, withheld};
@@ -166,7 +167,7 @@ impl TryFrom<v1::Output> for Output {
                 id: send.id.parse().map_err(|_| Malformed("send.id"))?,
                 body: together(send.text, send.body)?,
                 quotes: send.quotes.map(Wamid::new),
-                mark: send.mark.map(mark).transpose()?,
+                mark: send.mark.map(Mark::try_from).transpose()?,
             }),
             output::Output::Seen(seen) => Self::Seen { wamid: Wamid::new(seen.wamid), typing: seen.typing },
             output::Output::Control(control) => Self::Control(match control.action() {
@@ -187,10 +188,10 @@ impl TryFrom<v1::Output> for Output {
                     withheld::Why::OptedOut => Withholding::OptedOut,
                     withheld::Why::TooLate => Withholding::TooLate,
                 },
-                mark: withheld.mark.map(mark).transpose()?,
+                mark: withheld.mark.map(Mark::try_from).transpose()?,
             },
-            output::Output::Replied(v1::Replied { mark: marked, name, text, opted_out }) => {
-                let mark = marked.map(mark).transpose()?;
+            output::Output::Replied(v1::Replied { mark, name, text, opted_out }) => {
+                let mark = mark.map(Mark::try_from).transpose()?;
                 Self::Replied(Replied { mark, name, text, opted_out })
             }
             output::Output::WantsMarketing(v1::WantsMarketing { wanted }) => Self::Consent { wanted },

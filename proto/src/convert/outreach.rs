@@ -16,10 +16,6 @@ impl From<Mark> for v1::CampaignMark {
     }
 }
 
-pub(super) fn mark(mark: v1::CampaignMark) -> Result<Mark, Malformed> {
-    mark.try_into()
-}
-
 impl TryFrom<v1::CampaignMark> for Mark {
     type Error = Malformed;
     fn try_from(mark: v1::CampaignMark) -> Result<Self, Malformed> {
@@ -85,7 +81,7 @@ impl TryFrom<v1::Outreach> for Outreach {
             template,
             marketing: outreach.marketing,
             not_after: outreach.not_after,
-            mark: outreach.mark.map(mark).transpose()?,
+            mark: outreach.mark.map(Mark::try_from).transpose()?,
             name: outreach.name,
             reply: match outreach.reply {
                 None => ReplyRule::Rep,
@@ -122,7 +118,7 @@ impl TryFrom<v1::OutreachSent> for Sent {
             send: sent.send.parse().map_err(|_| Malformed("outreaches.send"))?,
             at: sent.at,
             until: sent.until,
-            mark: sent.mark.map(mark).transpose()?,
+            mark: sent.mark.map(Mark::try_from).transpose()?,
             name: sent.name,
             text: sent.text,
             reply: match sent.reply {

@@ -2,11 +2,14 @@
 
 use askama::Template;
 use axum::{
-    Router,
+    Form, Router,
+    extract::rejection::FormRejection,
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+
+use serde::Deserialize;
 
 use crate::{
     Console,
@@ -46,6 +49,17 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
 
 async fn missing(May { caller, .. }: May<Read>) -> Response {
     failed(&caller, RouteError::NotFound)
+}
+
+/// By POST: what people search for must not stand in a URL.
+#[derive(Deserialize)]
+pub(crate) struct Search {
+    wanted: String,
+}
+
+/// What a search form asks for.
+pub(crate) fn wanted(form: Result<Form<Search>, FormRejection>) -> Result<String, RouteError> {
+    form.map(|Form(search)| search.wanted).map_err(|_| RouteError::MalformedBody)
 }
 
 /// What went wrong, and what to do.

@@ -22,7 +22,7 @@ use crate::{
     board::{Counts, Group, Interest, RowView, Wanted, now, subscribe},
     error::{RouteError, Told},
     lookup::Meant,
-    pages::{failed, page},
+    pages::{Search, failed, page, wanted},
     timeline::{Summary, Timeline},
 };
 
@@ -235,21 +235,12 @@ impl From<RowView> for Found {
     }
 }
 
-#[derive(Deserialize)]
-struct Search {
-    wanted: String,
-}
-
-/// By POST: what people search for must not stand in a URL.
 async fn search(
     State(console): State<Console>,
     May { caller, .. }: May<Read>,
     form: Result<Form<Search>, FormRejection>,
 ) -> Response {
-    let found = async {
-        let Form(Search { wanted }) = form.map_err(|_| RouteError::MalformedBody)?;
-        find(&console, wanted.trim()).await
-    };
+    let found = async { find(&console, wanted(form)?.trim()).await };
     match found.await {
         Ok(Hits::Session(id)) => Redirect::to(&format!("/sessions/{id}")).into_response(),
         Ok(Hits::Several { found, by_name }) => {

@@ -150,22 +150,11 @@ impl Worker {
             (Some(contact), _) => contact,
             (None, _) => self.find_contact(key, fact).await,
         };
+        let mut outreaches = Vec::new();
         if let Fact::Inbound(message) = fact {
             self.learn(contact, message).await;
+            outreaches = self.outreaches(key, &state, message).await?;
         }
-        let outreaches = match fact {
-            Fact::Inbound(message) => self.outreaches(key, &state, message).await?,
-            Fact::Answered(_)
-            | Fact::Followed { .. }
-            | Fact::Called { .. }
-            | Fact::Salesforce(_)
-            | Fact::Undelivered { .. }
-            | Fact::Fired { .. }
-            | Fact::Operator(_)
-            | Fact::Adopted(_)
-            | Fact::Outreach(_)
-            | Fact::Consent { .. } => Vec::new(),
-        };
         let settings = self.settings.knowing(&state.number, entry.at).await;
         let channel = settings.channel(&state.number);
         let policy = channel.map(|channel| channel.policy.clone()).unwrap_or_default();

@@ -17,23 +17,7 @@ pub(super) fn master_key() -> Result<String> {
 
 /// Everybody in deploy/nats/users.conf, with passwords of their own.
 pub fn users() -> Result<Users> {
-    let everybody = [
-        "ingress",
-        "handoff",
-        "assistant",
-        "egress",
-        "campaigns",
-        "console",
-        "observer",
-        "operator",
-        "admin",
-    ];
-    let passwords =
-        everybody.map(|user| Ok((format!("NATS_PASSWORD_{}", user.to_ascii_uppercase()), secret()?)));
-    Ok(Users {
-        file: devstack::workspace_root().join("deploy/nats/users.conf"),
-        passwords: passwords.into_iter().collect::<Result<_>>()?,
-    })
+    Users::deployed(|_| secret())
 }
 
 fn random() -> Result<[u8; 32]> {

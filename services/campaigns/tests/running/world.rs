@@ -268,23 +268,7 @@ impl World {
 
 /// The broker's accounts as they are deployed: replicas come as `campaigns`.
 fn users() -> devstack::Users {
-    let everybody = [
-        "ingress",
-        "handoff",
-        "assistant",
-        "egress",
-        "campaigns",
-        "console",
-        "observer",
-        "operator",
-        "admin",
-    ];
-    let passwords = everybody
-        .map(|user| (format!("NATS_PASSWORD_{}", user.to_ascii_uppercase()), format!("{user}-secret")));
-    devstack::Users {
-        file: devstack::workspace_root().join("deploy/nats/users.conf"),
-        passwords: passwords.into_iter().collect(),
-    }
+    devstack::Users::deployed(|user| Ok(format!("{user}-secret"))).unwrap()
 }
 
 /// Waits until `ready` gives something, at most 60 s.

@@ -24,7 +24,7 @@ use crate::{
     access::{Caller, May, Operate, Read},
     error::{RouteError, Told},
     lookup::patiently,
-    pages::{failed, page},
+    pages::{Search, failed, page, wanted},
 };
 
 /// Of one page.
@@ -94,21 +94,12 @@ async fn shown(
     }
 }
 
-#[derive(Deserialize)]
-struct Search {
-    wanted: String,
-}
-
-/// By POST: what people search for must not stand in a URL.
 async fn searched(
     State(console): State<Console>,
     May { caller, .. }: May<Read>,
     form: Result<Form<Search>, FormRejection>,
 ) -> Response {
-    let found = async {
-        let Form(Search { wanted }) = form.map_err(|_| RouteError::MalformedBody)?;
-        find::search(&console, &wanted).await
-    };
+    let found = async { find::search(&console, &wanted(form)?).await };
     let (status, problem, contacts) = match found.await {
         Ok(Hits::One(contact)) => return Redirect::to(&format!("/contacts/{contact}")).into_response(),
         Ok(Hits::Several(found)) => (StatusCode::OK, None, found),

@@ -56,9 +56,15 @@ pub(super) async fn shown(State(console): State<Console>, May { caller, .. }: Ma
 /// Somebody was faster.
 #[derive(Template)]
 #[template(path = "settings_conflict.html")]
-pub(super) struct Conflict {
-    pub(super) caller: Caller,
-    pub(super) changes: Vec<Told>,
+struct Conflict {
+    caller: Caller,
+    changes: Vec<Told>,
     /// The page that the form stands on.
-    pub(super) back: String,
+    back: String,
+}
+
+/// Others changed the settings under a form.
+pub(super) fn conflict(caller: Caller, changes: Vec<Recorded>, back: String) -> Response {
+    let changes = changes.into_iter().map(Told::of).collect();
+    page(StatusCode::CONFLICT, &Conflict { caller, changes, back })
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Refused,
-    changes::{Conflict, Told},
+    changes::conflict,
     channel::{self, Edit, PolicyEdit, Rescue, View, texts},
     document,
     fields::{Form, Input, Kind, refill},
@@ -329,9 +329,7 @@ async fn again(
     match refused {
         Refused::Route(error) => failed(&caller, error),
         Refused::Changed(changes) => {
-            let back = format!("/channels/whatsapp/{}", number.unwrap_or("new"));
-            let changes = changes.into_iter().map(Told::of).collect();
-            page(StatusCode::CONFLICT, &Conflict { caller, changes, back })
+            conflict(caller, changes, format!("/channels/whatsapp/{}", number.unwrap_or("new")))
         }
         Refused::Invalid(problems) => {
             one(console, caller, number, Beside { form, problems, ..Beside::default() }).await
@@ -349,15 +347,7 @@ pub(super) async fn added(
     if form.get("do") == "check" {
         return checked(&console, caller, &number, &form).await;
     }
-    let change = async {
-        let edit = edit(&form, false)?;
-        let make = |document: &mut Value| channel::apply(document, &number, &edit, true);
-        console.editor.change(&caller, form.revision()?, make).await
-    };
-    match change.await {
-        Ok(_) => Redirect::to(&format!("/channels/whatsapp/{number}?done=saved")).into_response(),
-        Err(refused) => again(&console, caller, None, Some(&form), refused).await,
-    }
+    save(&console, caller, &number, true, &form).await
 }
 
 /// Asks Meta; saves nothing.
@@ -385,14 +375,18 @@ pub(super) async fn saved(
     Path(number): Path<String>,
     form: Form,
 ) -> Response {
+    save(&console, caller, &number, false, &form).await
+}
+
+async fn save(console: &Console, caller: Caller, number: &str, new: bool, form: &Form) -> Response {
     let change = async {
-        let edit = edit(&form, true)?;
-        let make = |document: &mut Value| channel::apply(document, &number, &edit, false);
+        let edit = edit(form, !new)?;
+        let make = |document: &mut Value| channel::apply(document, number, &edit, new);
         console.editor.change(&caller, form.revision()?, make).await
     };
     match change.await {
         Ok(_) => Redirect::to(&format!("/channels/whatsapp/{number}?done=saved")).into_response(),
-        Err(refused) => again(&console, caller, Some(&number), Some(&form), refused).await,
+        Err(refused) => again(console, caller, (!new).then_some(number), Some(form), refused).await,
     }
 }
 
@@ -413,11 +407,7 @@ pub(super) async fn general(
         Ok(_) => Redirect::to("/channels/whatsapp?done=saved").into_response(),
         Err(Refused::Invalid(_)) => failed(&caller, RouteError::SettingsInvalid),
         Err(Refused::Route(error)) => failed(&caller, error),
-        Err(Refused::Changed(changes)) => {
-            let changes = changes.into_iter().map(Told::of).collect();
-            let back = "/channels/whatsapp".to_owned();
-            page(StatusCode::CONFLICT, &Conflict { caller, changes, back })
-        }
+        Err(Refused::Changed(changes)) => conflict(caller, changes, "/channels/whatsapp".into()),
     }
 }
 

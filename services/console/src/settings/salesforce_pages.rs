@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     Refused,
-    changes::{Conflict, Told},
+    changes::conflict,
     document,
     fields::{Form, Input, Kind, refill},
     integration::{self, Edit, Rule, SOURCES, View},
@@ -271,9 +271,7 @@ async fn again(
     match refused {
         Refused::Route(error) => failed(&caller, error),
         Refused::Changed(changes) => {
-            let back = format!("/settings/salesforce/{}", id.unwrap_or("new"));
-            let changes = changes.into_iter().map(Told::of).collect();
-            page(StatusCode::CONFLICT, &Conflict { caller, changes, back })
+            conflict(caller, changes, format!("/settings/salesforce/{}", id.unwrap_or("new")))
         }
         Refused::Invalid(problems) => {
             let beside = Beside { form: Some(form), problems, rules, ..Beside::default() };
