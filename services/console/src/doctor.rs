@@ -21,7 +21,7 @@ use opentelemetry::{global, metrics::Gauge};
 use runtime::settings::Live;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::{
     Console,
@@ -52,10 +52,16 @@ pub(crate) struct Checks(Arc<Inner>);
 struct Inner {
     doctor: Doctor,
     settings: Option<Live>,
-    newest: RwLock<Option<Arc<Report>>>,
+    newest: RwLock<Option<Run>>,
     /// One run at a time.
     running: tokio::sync::Mutex<()>,
     broken: Gauge<u64>,
+}
+
+#[derive(Clone)]
+struct Run {
+    began: Instant,
+    report: Arc<Report>,
 }
 
 impl Checks {
@@ -87,25 +93,24 @@ impl Checks {
         self.0.settings.as_ref().map(Live::now)
     }
 
-    fn newest(&self) -> Option<Arc<Report>> {
+    fn newest(&self) -> Option<Run> {
         self.0.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whoever asks while a run is under way gets that one's report.
+    /// The report of a run that began after the call: whoever has just mended something is not shown how it
+    /// was before. All who ask while a run is under way share the next one.
     async fn run(&self) -> Arc<Report> {
-        let under_way = self.0.running.try_lock();
-        let waited = under_way.is_err();
-        let _one = match under_way {
-            Ok(one) => one,
-            Err(_) => self.0.running.lock().await,
-        };
-        if let Some(newest) = self.newest().filter(|_| waited) {
-            return newest;
+        let asked = Instant::now();
+        let _one = self.0.running.lock().await;
+        if let Some(newest) = self.newest().filter(|newest| newest.began >= asked) {
+            return newest.report;
         }
+        let began = Instant::now();
         let report = Arc::new(self.0.doctor.run(self.0.settings.as_ref().map(Live::now)).await);
         let broken = report.count(Verdict::Broken);
         self.0.broken.record(u64::try_from(broken).unwrap_or(u64::MAX), &[]);
-        *self.0.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&report));
+        *self.0.newest.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Run { began, report: Arc::clone(&report) });
         report
     }
 }
@@ -236,7 +241,7 @@ fn time(at: i64) -> String {
 }
 
 async fn shown(State(console): State<Console>, May { caller, .. }: May<Read>) -> Response {
-    let report = console.checks.newest();
+    let report = console.checks.newest().map(|run| run.report);
     let symptoms = SYMPTOMS.iter().map(|symptom| {
         let concluded = report.as_ref().map(|report| symptom.conclude(report));
         let (wrong, finding) = match concluded {
@@ -295,7 +300,7 @@ async fn take_off(console: &Console, caller: &Caller, id: &str) -> Result<(), Ro
 
 /// Null until the first run is over.
 async fn told(State(console): State<Console>, _: May<Read>) -> Response {
-    Json(console.checks.newest().as_deref()).into_response()
+    Json(console.checks.newest().map(|run| run.report).as_deref()).into_response()
 }
 
 async fn run(State(console): State<Console>, _: May<Operate>) -> Response {
