@@ -19,6 +19,11 @@ async fn each_service_killed_and_paused_and_the_broker_and_the_cache_killed_unde
 }
 
 #[tokio::test]
+async fn an_upgrade_of_one_replica_after_the_other_loses_nothing() {
+    run(Scenario { troubles: Trouble::rolling(1), ..small() }).await.judge().unwrap();
+}
+
+#[tokio::test]
 async fn every_webhook_delivered_five_times_at_once_gives_one_of_everything() {
     run(Scenario { duplicates: 5, ..small() }).await.judge().unwrap();
 }

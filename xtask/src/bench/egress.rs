@@ -230,13 +230,7 @@ async fn measure(args: &Args) -> Result<Report> {
         least.push(bare.drive(args.rate, messages).await?.0);
         let (measurement, verdict) = egress.drive(args.rate, messages).await?;
         ours.push(measurement);
-        broken = Verdict {
-            twice: broken.twice + verdict.twice,
-            out_of_order: broken.out_of_order + verdict.out_of_order,
-            number_too_fast: broken.number_too_fast + verdict.number_too_fast,
-            pair_too_fast: broken.pair_too_fast + verdict.pair_too_fast,
-            unreadable: broken.unreadable + verdict.unreadable,
-        };
+        broken.add(verdict);
     }
     let peak = process::resident(egress.sender.id().context("egress ended")?)?.1;
     Ok(Report {

@@ -72,6 +72,15 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { twice, out_of_order, number_too_fast, pair_too_fast, unreadable } = other;
+        self.twice += twice;
+        self.out_of_order += out_of_order;
+        self.number_too_fast += number_too_fast;
+        self.pair_too_fast += pair_too_fast;
+        self.unreadable += unreadable;
+    }
+
     pub(super) fn is_clean(self) -> bool {
         self.twice + self.out_of_order + self.number_too_fast + self.pair_too_fast + self.unreadable == 0
     }

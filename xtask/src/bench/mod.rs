@@ -9,6 +9,7 @@ mod payload;
 mod process;
 mod release;
 pub mod server;
+pub mod streams;
 
 use clap::Subcommand;
 
@@ -18,11 +19,14 @@ pub enum Command {
     Ingress(ingress::Args),
     /// Egress beside a bare loop that reads JetStream and POSTs.
     Egress(egress::Args),
+    /// Egress with many live threads, and what happens when it is killed.
+    Streams(streams::Args),
 }
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ingress(args) => ingress::run(args).await,
         Command::Egress(args) => egress::run(args).await,
+        Command::Streams(args) => streams::run(args).await,
     }
 }

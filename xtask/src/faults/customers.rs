@@ -34,6 +34,8 @@ struct Progress {
     started: Instant,
     last: Vec<AtomicU64>,
     rounds: AtomicUsize,
+    /// The longest that anybody waited for anything since it was last asked, in milliseconds.
+    longest: AtomicU64,
 }
 
 impl Progress {
@@ -52,6 +54,7 @@ pub(crate) fn start(
         started: Instant::now(),
         last: (0..scenario.conversations).map(|_| AtomicU64::new(0)).collect(),
         rounds: AtomicUsize::new(0),
+        longest: AtomicU64::new(0),
     });
     let mut tasks = JoinSet::new();
     for index in 0..scenario.conversations {
@@ -106,6 +109,11 @@ impl Customers {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         started.elapsed()
+    }
+
+    /// The longest that a customer waited for an answer since this was last asked.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        Duration::from_millis(self.progress.longest.swap(0, Ordering::Relaxed))
     }
 
     /// Until all are done; who gave up.
@@ -172,25 +180,30 @@ impl Person {
         self.written += 1;
         let text = marked(text, &self.phone, self.written);
         let say = Say::text(NUMBER, &self.customer, &text);
+        let since = self.progress.now();
         let wamid = self.control.say(&say).await.map_err(|e| format!("the simulator: {e:#}"))?;
         if !self.watch.until(self.patience, |watch| watch.is_accepted(&wamid)).await {
             return Err(format!("message {} was not accepted", self.written));
         }
-        self.got_on();
+        self.got_on(since);
         Ok(())
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&[String], usize) -> bool) -> Result<(), String> {
+        let since = self.progress.now();
         let there = |watch: &Watch| watch.phone(&self.phone, |phone| holds(&phone.texts, phone.replies));
         if !self.watch.until(self.patience, there).await {
             return Err(format!("waited for {what}"));
         }
-        self.got_on();
+        self.got_on(since);
         Ok(())
     }
 
-    fn got_on(&self) {
-        self.progress.last[self.index].store(self.progress.now(), Ordering::Relaxed);
+    /// After waiting `since` then.
+    fn got_on(&self, since: u64) {
+        let now = self.progress.now();
+        self.progress.last[self.index].store(now, Ordering::Relaxed);
+        self.progress.longest.fetch_max(now.saturating_sub(since), Ordering::Relaxed);
     }
 
     /// People take their time.

@@ -41,12 +41,17 @@ pub struct Faults {
     /// Recipients of a campaign that goes on meanwhile.
     #[arg(long, default_value_t = 0)]
     campaign: usize,
+    /// No trouble but an upgrade: every replica leaves on SIGTERM and comes back, one at a time.
+    #[arg(long, conflicts_with = "minutes")]
+    rolling: bool,
 }
 
 impl Faults {
     pub async fn run(&self) -> Result<()> {
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let replicas = Scenario::default().replicas;
         let troubles = match self.minutes {
+            None if self.rolling => Trouble::rolling(replicas),
             None => Trouble::each_once(),
             Some(minutes) => Trouble::at_random(seed, Duration::from_secs(minutes * 60)),
         };
@@ -104,10 +109,20 @@ pub struct Outcome {
     pub report: check::Report,
     /// Customers who gave up waiting, and for what.
     pub stuck: Vec<String>,
-    /// For each trouble: how long the slowest customer heard nothing afterwards.
-    pub silences: Vec<(String, Duration)>,
+    pub silences: Vec<Silence>,
     pub took: Duration,
     logs: PathBuf,
+}
+
+/// What customers noticed of a trouble.
+#[derive(Debug)]
+pub struct Silence {
+    pub trouble: String,
+    /// How long the slowest customer heard nothing once it was over.
+    pub afterwards: Duration,
+    /// The longest that anybody waited for an answer, from its beginning until then. What they wait
+    /// for without any trouble is in it.
+    pub longest_wait: Duration,
 }
 
 impl Outcome {
@@ -117,8 +132,12 @@ impl Outcome {
 
     /// Prints it; an error when anything was wrong.
     pub fn judge(&self) -> Result<()> {
-        for (trouble, silence) in &self.silences {
-            say(format_args!("{trouble:<36} over after {:>5} ms", silence.as_millis()));
+        for Silence { trouble, afterwards, longest_wait } in &self.silences {
+            say(format_args!(
+                "{trouble:<36} over after {:>5} ms; longest wait {:>5} ms",
+                afterwards.as_millis(),
+                longest_wait.as_millis()
+            ));
         }
         say(serde_json::to_string_pretty(&self.report)?);
         self.stuck.iter().take(20).for_each(|stuck| say(format_args!("stuck: {stuck}")));
@@ -169,11 +188,17 @@ impl Scenario {
         let customers = customers::start(self, stack.control.clone(), watch.clone(), is_over);
         let mut silences = Vec::new();
         customers.warm().await;
+        let mut noticed = |customers: &customers::Customers, trouble: String, afterwards| {
+            silences.push(Silence { trouble, afterwards, longest_wait: customers.longest_wait() });
+        };
+        // While everything started.
+        customers.longest_wait();
+        noticed(&customers, "nothing".to_owned(), customers.recovered().await);
         for trouble in &self.troubles {
             say(format_args!("{:>6} ms  {trouble}", started.elapsed().as_millis()));
             trouble.make(&mut stack).await.with_context(|| format!("make trouble: {trouble}"))?;
             // Until everybody has heard something again: the time that a customer notices.
-            silences.push((trouble.to_string(), customers.recovered().await));
+            noticed(&customers, trouble.to_string(), customers.recovered().await);
         }
         over.send_replace(true);
         let stuck = customers.finish().await;

@@ -6,11 +6,19 @@ use anyhow::Result;
 
 use crate::stack::{SERVICES, Stack};
 
+/// The order of an upgrade.
+const UPGRADE: [&str; 6] = ["egress", "handoff", "assistant", "campaigns", "console", "ingress"];
+
 /// One fault. Making it takes as long as the fault lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// SIGKILL to a replica, which is then started again.
     Kill {
+        service: &'static str,
+        replica: usize,
+    },
+    /// SIGTERM to a replica, which leaves by itself and is started again: one step of an upgrade.
+    Restart {
         service: &'static str,
         replica: usize,
     },
@@ -40,6 +48,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill { service, replica } => write!(f, "kill -9 {service}-{replica}"),
+            Self::Restart { service, replica } => write!(f, "restart {service}-{replica}"),
             Self::Pause { service, replica, seconds } => {
                 write!(f, "pause {service}-{replica} for {seconds} s")
             }
@@ -67,6 +76,12 @@ impl Trouble {
         all
     }
 
+    /// An upgrade as docs/operations.md has it: one replica at a time, in that order.
+    pub fn rolling(replicas: usize) -> Vec<Self> {
+        let steps = UPGRADE.into_iter().flat_map(|service| (0..replicas).map(move |replica| (service, replica)));
+        steps.map(|(service, replica)| Self::Restart { service, replica }).collect()
+    }
+
     /// For about `time`, the same for the same seed.
     pub fn at_random(seed: u64, time: Duration) -> Vec<Self> {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -85,7 +100,7 @@ impl Trouble {
             // What it takes to make it and to get over it, roughly.
             planned += Duration::from_secs(match trouble {
                 Self::Pause { seconds, .. } | Self::Stutter { seconds, .. } => seconds + 3,
-                Self::Kill { .. } | Self::KillNats { .. } | Self::KillValkey { .. } | Self::EmptyValkey => 5,
+                Self::Kill { .. } | Self::Restart { .. } | Self::KillNats { .. } | Self::KillValkey { .. } | Self::EmptyValkey => 5,
             });
             all.push(trouble);
         }
@@ -95,6 +110,11 @@ impl Trouble {
     pub(super) async fn make(self, stack: &mut Stack) -> Result<()> {
         match self {
             Self::Kill { service, replica } => stack.restart(service, replica).await,
+            Self::Restart { service, replica } => {
+                stack.service(service, replica).stop().await?;
+                stack.restart(service, replica).await?;
+                stack.ready().await
+            }
             Self::Pause { service, replica, seconds } => {
                 stack.service(service, replica).signal("STOP")?;
                 tokio::time::sleep(Duration::from_secs(seconds)).await;

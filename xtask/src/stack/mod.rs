@@ -108,7 +108,7 @@ impl Stack {
         std::fs::create_dir_all(&logs).context("make the directory of logs")?;
         let with_users = options.users.is_some();
         let (nats, valkey) = tokio::try_join!(Nats::start_for(options.users), Valkey::start())?;
-        let (sim, addresses) = start_sim(&program("sim")?, &logs).await?;
+        let (sim, addresses) = start_sim(&program("sim")?, &[], &logs).await?;
         let rsa = generate_key_pair(2048).context("make an RSA key")?;
         let shared = Shared {
             app_secret: keys::secret()?,
@@ -250,10 +250,14 @@ pub(crate) async fn introduce(
 }
 
 /// The simulators tell where they listen in their first line.
-async fn start_sim(program: &Path, logs: &Path) -> Result<(Process, Addresses)> {
+pub(crate) async fn start_sim(
+    program: &Path,
+    arguments: &[String],
+    logs: &Path,
+) -> Result<(Process, Addresses)> {
     let log = logs.join("sim.log");
     std::fs::write(&log, "").context("empty the simulators' log")?;
-    let mut process = Process::spawn("sim", program, &[], &[], Some(&log))?;
+    let mut process = Process::spawn("sim", program, arguments, &[], Some(&log))?;
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let text = std::fs::read_to_string(&log).context("read the simulators' log")?;
