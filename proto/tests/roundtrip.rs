@@ -320,10 +320,12 @@ prop_compose! {
 
 fn output() -> impl Strategy<Value = Output> {
     prop_oneof![
-        (outgoing(), origin(), any::<Option<String>>(), mark()).prop_map(|(body, origin, quotes, mark)| {
-            let quotes = quotes.map(Wamid::new);
-            Output::Send(Send { id: domain::SendId(uuid("send", &[])), body, quotes, origin, mark })
-        }),
+        (outgoing(), origin(), any::<Option<String>>(), mark(), any::<i64>()).prop_map(
+            |(body, origin, quotes, mark, not_after)| {
+                let (id, quotes) = (domain::SendId(uuid("send", &[])), quotes.map(Wamid::new));
+                Output::Send(Send { id, body, quotes, origin, mark, not_after })
+            }
+        ),
         (mark(), prop::sample::select(vec![Withholding::OptedOut, Withholding::TooLate]))
             .prop_map(|(mark, why)| Output::Withheld { mark, why }),
         (mark(), any::<[String; 2]>(), any::<bool>()).prop_map(|(mark, [name, text], opted_out)| {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod faults;
 pub mod keypair;
 pub mod log;
+mod offer;
 pub mod stack;
 pub mod test;
 pub mod up;

@@ -3,7 +3,7 @@
 //! Memory does not grow with the file but for eight bytes a row, by which duplicates are found (9 to 19
 //! MB at a million rows).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use bus::MediaStore;
 use bytes::Bytes;
@@ -15,7 +15,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::{
     csv::{self, Row, Rows},
     definition::Group,
+    opt_outs::OptOuts,
     phones::{self, Country},
+    report::{Reason, Report, Unusable},
     schedule,
     template::{TemplateUse, Unfit},
 };
@@ -30,7 +32,7 @@ const BUFFERED_BYTES: usize = 16 * 1024 * 1024;
 /// Reading a chunk needs at most this: the last row may be over.
 const CHUNK_LIMIT: u64 = (CHUNK_BYTES + 2 * csv::MAX_ROW_BYTES) as u64;
 /// More time groups than this come from somebody's `timezone` column; they are refused.
-const MAX_GROUPS: usize = 1_000;
+pub(crate) const MAX_GROUPS: usize = 1_000;
 const PHONE: &str = "phone";
 const BSUID: &str = "bsuid";
 const TIMEZONE: &str = "timezone";
@@ -64,78 +66,13 @@ impl Recipient {
     }
 }
 
-/// What became of an upload.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    pub accepted: u32,
-    pub rejected: u32,
-    /// How many were rejected, by reason.
-    pub reasons: BTreeMap<Reason, u32>,
-    /// Objects with the rejected rows, numbered from 0.
-    #[serde(default)]
-    pub rejected_chunks: u32,
-    /// Recipients whose zone only their country tells, where that has several: they are written to
-    /// when it suits all of these.
-    #[serde(default)]
-    pub unsure_zones: u32,
-}
-
-/// Why a row was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    NoRecipient,
-    NotANumber,
-    Duplicate,
-    MissingParameter,
-    ParameterTooLong,
-    ParameterCharacters,
-    UnknownTimezone,
-    RowTooLong,
-    NotUtf8,
-    /// It has fewer or more fields than there are headings.
-    FieldCount,
-}
-
-impl Reason {
-    /// For people.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRecipient => "neither a phone number nor a user id",
-            Self::NotANumber => "not a phone number",
-            Self::Duplicate => "the same recipient as in an earlier row",
-            Self::MissingParameter => "a parameter is empty",
-            Self::ParameterTooLong => "a parameter is too long",
-            Self::ParameterCharacters => {
-                "a line break, a tab or more than four spaces in a row in a parameter"
-            }
-            Self::UnknownTimezone => "no such time zone",
-            Self::RowTooLong => "longer than 64 KB or more than 256 fields",
-            Self::NotUtf8 => "not in UTF-8",
-            Self::FieldCount => "another number of fields than headings",
-        }
-    }
-}
-
-/// Why a file was not taken at all.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    #[error("the file has no line with headings in UTF-8")]
-    NoHeadings,
-    #[error("the file has the heading {0} twice")]
-    TwiceHeading(String),
-    #[error("the file has neither a column phone nor a column bsuid")]
-    NoRecipients,
-    #[error("the template asks for columns that the file lacks: {}", .0.join(", "))]
-    Lacks(Vec<String>),
-    #[error("the file has more than {MAX_ROWS} recipients")]
-    TooManyRows,
-    #[error("the file names more than {MAX_GROUPS} combinations of time zones")]
-    TooManyZones,
-    #[error("the upload broke off")]
-    Broken(#[source] std::io::Error),
-    #[error("keep the recipients")]
-    Store(#[from] bus::Error),
+/// How a list is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading<'a> {
+    /// Where numbers without a country's code are dialled.
+    pub country: Option<Country>,
+    /// Who is left out of it.
+    pub opted_out: Option<&'a OptOuts>,
 }
 
 /// What was stored of an upload. Objects are there even where it failed: [`Upload::forget`].
@@ -144,7 +81,7 @@ pub(crate) struct Upload<'a> {
     place: String,
     template: &'a TemplateUse,
     columns: Vec<String>,
-    country: Option<Country>,
+    reading: Reading<'a>,
     groups: Vec<Building>,
     by_zones: HashMap<Vec<String>, usize>,
     /// Zone names as files spell them, and as the database does.
@@ -183,14 +120,14 @@ impl<'a> Upload<'a> {
         store: &'a MediaStore,
         place: String,
         template: &'a TemplateUse,
-        country: Option<Country>,
+        reading: Reading<'a>,
     ) -> Self {
         Self {
             store,
             place,
             columns: template.columns(),
             template,
-            country,
+            reading,
             groups: Vec::new(),
             by_zones: HashMap::new(),
             spelt: HashMap::new(),
@@ -291,6 +228,12 @@ impl<'a> Upload<'a> {
         if !self.seen.insert(xxh3_64_with_seed(who.as_bytes(), self.seed)) {
             return Ok(Err((Reason::Duplicate, String::new())));
         }
+        let ids = recipient.phone.iter().chain(&recipient.bsuid);
+        if let Some(opted_out) = self.reading.opted_out
+            && ids.into_iter().any(|id| opted_out.has(id))
+        {
+            return Ok(Err((Reason::OptedOut, String::new())));
+        }
         if self.report.accepted >= MAX_ROWS {
             return Err(Unusable::TooManyRows);
         }
@@ -338,7 +281,7 @@ impl<'a> Upload<'a> {
         let (phone, bsuid) = (field(layout.phone), field(layout.bsuid));
         let phone = match phone {
             Some(text) => {
-                Some(phones::digits(text, self.country).ok_or((Reason::NotANumber, String::new()))?)
+                Some(phones::digits(text, self.reading.country).ok_or((Reason::NotANumber, String::new()))?)
             }
             None if bsuid.is_none() => return Err((Reason::NoRecipient, String::new())),
             None => None,

@@ -11,11 +11,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::AsyncRead, sync::Semaphore};
 
 use crate::{
-    audience::{self, Recipient, Report, Unusable, Upload},
+    audience::{self, Reading, Recipient, Upload},
     csv,
     definition::{Audience, Command, Definition, NotNow, Plan},
-    phones::Country,
     progress::{Cursor, Progress, Summary},
+    report::{Report, Unusable},
 };
 
 const DEFINITIONS: &str = "c";
@@ -58,7 +58,7 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub struct Campaigns {
     records: Records,
-    objects: MediaStore,
+    pub(crate) objects: MediaStore,
     uploads: Arc<Semaphore>,
 }
 
@@ -196,7 +196,6 @@ impl Campaigns {
 
     /// Reads a CSV file of recipients and makes it the campaign's audience. The file is checked while it
     /// comes: every row that is not taken is in the report and can be downloaded ([`Self::rejected`]).
-    /// `country`: where numbers without a country's code are dialled.
     ///
     /// # Errors
     /// [`Error::Busy`]: one file at a time in a process; [`Error::Unusable`]: nothing was taken, the
@@ -205,7 +204,7 @@ impl Campaigns {
         &self,
         id: CampaignId,
         file: impl AsyncRead + Unpin + Send,
-        country: Option<Country>,
+        reading: Reading<'_>,
         who: &str,
         now: Millis,
     ) -> Result<Report, Error> {
@@ -214,7 +213,7 @@ impl Campaigns {
         open(&stored.definition)?;
         let name = format!("{now:x}-{:x}", fastrand::u32(..));
         let template = stored.definition.plan.template.clone();
-        let mut upload = Upload::new(&self.objects, place(id, &name), &template, country);
+        let mut upload = Upload::new(&self.objects, place(id, &name), &template, reading);
         if let Err(error) = upload.take(file).await {
             upload.forget().await;
             return Err(error.into());
@@ -283,46 +282,6 @@ impl Campaigns {
         let (definitions, progress) =
             (self.records.news(DEFINITIONS).await?, self.records.news(PROGRESS).await?);
         Ok(Watch { definitions, progress })
-    }
-
-    /// Every recipient and what became of them, as a CSV file: phone, user id, outcome, code.
-    pub async fn export(
-        &self,
-        id: CampaignId,
-    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + use<>, Error> {
-        let stored = self.get(id).await?.ok_or(Error::Unknown)?;
-        let progress = self.snapshot(id).await?.map(|(progress, _)| progress);
-        let audience = stored.definition.audience;
-        let place = audience.as_ref().map(|audience| place(id, &audience.upload)).unwrap_or_default();
-        let chunks: Vec<(usize, u32)> = audience
-            .into_iter()
-            .flat_map(|audience| audience.groups)
-            .enumerate()
-            .flat_map(|(group, known)| (0..known.chunks).map(move |chunk| (group, chunk)))
-            .collect();
-        let head = Bytes::from(csv::line(["row", "phone", "bsuid", "outcome", "code"]));
-        let (objects, progress) = (self.objects.clone(), Arc::new(progress));
-        let lines = stream::iter(chunks.into_iter().map(Ok::<_, Error>)).and_then(move |(group, chunk)| {
-            let (objects, place, progress) = (objects.clone(), place.clone(), Arc::clone(&progress));
-            async move {
-                let rows = audience::recipients(&objects, &place, group, chunk).await?.unwrap_or_default();
-                let line = |recipient: &Recipient| {
-                    let (outcome, code) = progress
-                        .as_ref()
-                        .as_ref()
-                        .map_or(("pending", None), |progress| progress.row(recipient.row));
-                    csv::line([
-                        recipient.row.to_string().as_str(),
-                        &recipient.phone.as_deref().map(|phone| format!("+{phone}")).unwrap_or_default(),
-                        recipient.bsuid.as_deref().unwrap_or_default(),
-                        outcome,
-                        &code.map(|code| code.to_string()).unwrap_or_default(),
-                    ])
-                };
-                Ok(Bytes::from(rows.iter().map(line).collect::<String>()))
-            }
-        });
-        Ok(futures::StreamExt::chain(stream::iter([Ok(head)]), lines))
     }
 
     // ---- for the runner --------------------------------------------------------------------------
@@ -471,7 +430,7 @@ fn key(kind: &str, id: CampaignId) -> String {
     format!("{kind}.{id}")
 }
 
-fn place(id: CampaignId, upload: &str) -> String {
+pub(crate) fn place(id: CampaignId, upload: &str) -> String {
     format!("{id}/{upload}")
 }
 

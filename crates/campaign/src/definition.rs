@@ -233,7 +233,7 @@ pub struct Audience {
     pub columns: Vec<String>,
     pub rows: u32,
     pub groups: Vec<Group>,
-    pub report: crate::audience::Report,
+    pub report: crate::report::Report,
 }
 
 /// Recipients whose local time is one of the same zones.

@@ -10,6 +10,11 @@ const OPTED_OUT: i32 = 131_050;
 /// Anything but a template outside the customer service window.
 const WINDOW_CLOSED: i32 = 131_047;
 
+/// In the send ledger in place of Meta's code (`services/egress`): WhatsApp takes no such file …
+const UNFIT_FILE: i32 = -1;
+/// … or its time had passed.
+const TOO_LATE: i32 = -2;
+
 /// Subjects of everything that [`of`] understands.
 pub const SUBJECTS: [&str; 5] = [
     "conv.*.*.dec",
@@ -93,7 +98,11 @@ fn outcome_of(outcome: &v1::SendOutcome) -> Vec<(CampaignId, Event)> {
     let mark = outcome.mark.as_ref();
     match &outcome.outcome {
         Some(v1::send_outcome::Outcome::Accepted(_)) => event(mark, Mark::Accepted, 0).into_iter().collect(),
-        Some(v1::send_outcome::Outcome::Refused(refused)) => failed(mark, refused.code),
+        Some(v1::send_outcome::Outcome::Refused(refused)) => match refused.code {
+            UNFIT_FILE => failed(mark, cause::FILE),
+            TOO_LATE => event(mark, Mark::Withheld, cause::TOO_LATE).into_iter().collect(),
+            code => failed(mark, code),
+        },
         // Another attempt follows.
         Some(v1::send_outcome::Outcome::InDoubt(_) | v1::send_outcome::Outcome::NotSent(_)) | None => {
             Vec::new()
@@ -175,6 +184,9 @@ mod tests {
         assert_eq!(marks(&outcome(v1::send_outcome::Outcome::Accepted(accepted))), [(Mark::Accepted, 0)]);
         let doubt = v1::send_outcome::Outcome::InDoubt(v1::send_outcome::InDoubt {});
         assert_eq!(marks(&outcome(doubt)), []);
+        let refused = |code| v1::send_outcome::Outcome::Refused(v1::send_outcome::Refused { code });
+        assert_eq!(marks(&outcome(refused(TOO_LATE))), [(Mark::Withheld, cause::TOO_LATE)]);
+        assert_eq!(marks(&outcome(refused(UNFIT_FILE))), [(Mark::Failed, cause::FILE)]);
         let foreign = Body::WhatsappStatus(v1::WhatsAppStatus {
             status: "read".into(),
             ..v1::WhatsAppStatus::default()

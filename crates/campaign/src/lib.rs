@@ -9,20 +9,27 @@ mod campaigns;
 mod csv;
 mod definition;
 pub mod events;
+mod export;
+mod opt_outs;
 mod phones;
 pub mod progress;
+mod report;
 pub mod schedule;
 mod template;
+mod unsent;
 
-pub use audience::{MAX_ROWS, Reason, Recipient, Report, Unusable};
+pub use audience::{MAX_ROWS, Reading, Recipient};
 pub use campaigns::{Campaigns, Error, Stored, Watch, beginning, end};
 pub use definition::{
     Audience, Change, Command, Definition, Group, KeywordRule, MAX_NAME_CHARS, NotNow, Pause, Plan, Reply,
     State, Then,
 };
+pub use opt_outs::OptOuts;
 pub use phones::{Country, UnknownCountry, digits, zones};
 pub use progress::{Cursor, Progress, Summary};
+pub use report::{Reason, Report, Unusable};
 pub use schedule::{Day, Quiet, Schedule};
 pub use template::{
     ButtonKind, ButtonUse, Category, HeaderUse, Known, Media, ParameterUse, TemplateUse, Value, variables,
 };
+pub use unsent::Unsent;

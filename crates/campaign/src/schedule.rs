@@ -100,6 +100,33 @@ impl Schedule {
         None
     }
 
+    /// Until when it is allowed, in every one of the zones, from an allowed moment on; none: for ever.
+    pub fn allowed_until(&self, zones: &[TimeZone], at: Millis) -> Option<Millis> {
+        zones.iter().filter_map(|zone| self.forbidden_in(zone, at)).min()
+    }
+
+    /// The first moment after `at` that is quiet in the zone, or of a day on which nothing is sent.
+    fn forbidden_in(&self, zone: &TimeZone, at: Millis) -> Option<Millis> {
+        let mut day = Timestamp::from_millisecond(at).ok()?.to_zoned(zone.clone());
+        let mut found: Option<Millis> = None;
+        // Today and eight more days hold every kind of day, and a beginning of the quiet time.
+        for _ in 0..9 {
+            if !self.weekdays.is_empty() && !self.weekdays.contains(&Day::of(day.weekday())) {
+                let begins = day.start_of_day().ok()?.timestamp().as_millisecond();
+                return Some(found.map_or(begins, |found| found.min(begins)));
+            }
+            if let (Some(quiet), None) = (self.quiet.filter(|quiet| quiet.from != quiet.to), found) {
+                let begins = day.with().time(quiet.from).build().ok()?.timestamp().as_millisecond();
+                found = Some(begins).filter(|begins| *begins > at);
+            }
+            if found.is_some() {
+                return found;
+            }
+            day = day.checked_add(1.day()).ok()?;
+        }
+        found
+    }
+
     /// The first moment from `at` on that is allowed in the zone, or one before it that is worth
     /// looking at again.
     fn allowed_in(&self, zone: &TimeZone, at: Millis) -> Option<Millis> {
@@ -194,6 +221,21 @@ mod tests {
         assert_eq!(until("08:00", "2026-10-24T21:00:00Z"), at("2026-10-25T07:00:00Z"));
     }
 
+    #[test]
+    fn what_is_allowed_ends_with_the_evening_or_the_week() {
+        let berlin = zones(&["Europe/Berlin"]);
+        let noon = at("2026-06-01T12:00:00Z");
+        assert_eq!(Schedule::default().allowed_until(&berlin, noon), None);
+        assert_eq!(night().allowed_until(&berlin, noon), Some(at("2026-06-01T19:00:00Z")));
+        let coasts = zones(&["America/New_York", "America/Los_Angeles"]);
+        assert_eq!(
+            night().allowed_until(&coasts, at("2026-06-01T16:00:00Z")),
+            Some(at("2026-06-02T01:00:00Z"))
+        );
+        let monday = Schedule { weekdays: vec![Day::Mon], ..Schedule::default() };
+        assert_eq!(monday.allowed_until(&berlin, noon), Some(at("2026-06-01T22:00:00Z")));
+    }
+
     proptest! {
         #[test]
         fn the_first_allowed_moment_is_allowed_and_none_before_it(
@@ -211,6 +253,10 @@ mod tests {
             match schedule.allowed(&zones, now) {
                 Some(allowed) => {
                     prop_assert!(fine(allowed));
+                    if let Some(until) = schedule.allowed_until(&zones, allowed) {
+                        prop_assert!(until > allowed && !fine(until));
+                        prop_assert!((allowed..until).step_by(900_000).all(fine));
+                    }
                     let mut before = now;
                     while before < allowed {
                         prop_assert!(!fine(before), "{before} was fine already");

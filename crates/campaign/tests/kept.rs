@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use campaign::{
-    Campaigns, Category, Command, Cursor, Error, ParameterUse, Plan, Progress, Reason, Reply, Schedule,
-    State, TemplateUse, Then, Value,
+    Campaigns, Category, Command, Cursor, Error, ParameterUse, Plan, Progress, Reading, Reason, Reply,
+    Schedule, State, TemplateUse, Then, Value,
     progress::{Event, Mark},
 };
 use domain::PhoneNumberId;
@@ -60,7 +60,7 @@ async fn a_campaign_from_draft_to_its_export() {
                 +44 7911 123456;;\n\
                 +44 7911 123456;Eve;Europe/Nowhere\n\
                 +44 7911 123456;Eve\n";
-    let report = campaigns.upload(id, file.as_bytes(), None, "ana", 3_000).await.unwrap();
+    let report = campaigns.upload(id, file.as_bytes(), Reading::default(), "ana", 3_000).await.unwrap();
     assert_eq!((report.accepted, report.rejected, report.unsure_zones), (3, 5, 1));
     for reason in [
         Reason::Duplicate,
@@ -77,7 +77,10 @@ async fn a_campaign_from_draft_to_its_export() {
 
     let started = campaigns.command(id, &Command::Start, "ana", 4_000).await.unwrap();
     assert_eq!(started.definition.state, State::Validating { then: Then::Start });
-    assert!(matches!(campaigns.upload(id, file.as_bytes(), None, "ana", 5).await, Err(Error::NotNow(_))));
+    assert!(matches!(
+        campaigns.upload(id, file.as_bytes(), Reading::default(), "ana", 5).await,
+        Err(Error::NotNow(_))
+    ));
     let running = campaigns.command(id, &Command::Validated(vec![]), "runner", 5_000).await.unwrap();
     assert_eq!(
         (running.definition.state.clone(), running.definition.started_at),
@@ -106,9 +109,9 @@ async fn a_campaign_from_draft_to_its_export() {
     assert_eq!((restored, revision), (progress, second));
     let summary = campaigns.progress(id).await.unwrap().unwrap();
     assert_eq!((summary.queued, summary.read, summary.failed), (3, 1, 1));
-    let export = text(campaigns.export(id).await.unwrap()).await;
-    assert!(export.contains("0,+4917612345678,,read,\r\n"), "{export}");
-    assert!(export.contains("1,+12125552671,,failed,131026\r\n"), "{export}");
+    let export = text(campaigns.export(id, 9_000).await.unwrap()).await;
+    assert!(export.contains("0,+4917612345678,,read,,\r\n"), "{export}");
+    assert!(export.contains("1,+12125552671,,failed,131026,\r\n"), "{export}");
 
     assert!(matches!(campaigns.delete(id, running.revision).await, Err(Error::NotNow(_))));
     let over = campaigns.command(id, &Command::Cancel, "ana", 9_000).await.unwrap();
@@ -135,7 +138,7 @@ async fn files_that_are_none() {
         (b"number,first\n", "neither"),
         (b"phone\n+4917612345678\n", "lacks"),
     ] {
-        let error = campaigns.upload(id, file, None, "ana", 2).await.unwrap_err();
+        let error = campaigns.upload(id, file, Reading::default(), "ana", 2).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
     assert_eq!(campaigns.get(id).await.unwrap().unwrap().definition.audience, None);

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use campaign::{Campaigns, Category, ParameterUse, Plan, Reply, Schedule, TemplateUse, Value};
+use campaign::{Campaigns, Category, ParameterUse, Plan, Reading, Reply, Schedule, TemplateUse, Value};
 use domain::PhoneNumberId;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -83,7 +83,8 @@ async fn a_million_rows_need_little_memory() {
     let id = campaigns.create(plan, "ana", 1).await.unwrap().definition.id;
     let before = peak_mib();
     let started = Instant::now();
-    let report = campaigns.upload(id, Rows { next: 0, line: Vec::new() }, None, "ana", 2).await.unwrap();
+    let report =
+        campaigns.upload(id, Rows { next: 0, line: Vec::new() }, Reading::default(), "ana", 2).await.unwrap();
     let took = started.elapsed();
     let peak = peak_mib();
     eprintln!("{took:?}, {before} MiB before, {peak} MiB at most, {report:?}");

@@ -73,7 +73,7 @@ impl TryFrom<v1::Decision> for StoredDecision {
 impl From<&Output> for v1::Output {
     fn from(output: &Output) -> Self {
         let output = match output {
-            Output::Send(Send { id, body, quotes, origin, mark }) => {
+            Output::Send(Send { id, body, quotes, origin, mark, not_after }) => {
                 let (text, body) = apart(body);
                 output::Output::Send(v1::Send {
                     id: id.to_string(),
@@ -82,6 +82,7 @@ impl From<&Output> for v1::Output {
                     body,
                     quotes: quotes.as_ref().map(|wamid| wamid.as_str().to_owned()),
                     mark: mark.map(Into::into),
+                    not_after: *not_after,
                 })
             }
             Output::Seen { wamid, typing } => {
@@ -168,6 +169,7 @@ impl TryFrom<v1::Output> for Output {
                 body: together(send.text, send.body)?,
                 quotes: send.quotes.map(Wamid::new),
                 mark: send.mark.map(Mark::try_from).transpose()?,
+                not_after: send.not_after,
             }),
             output::Output::Seen(seen) => Self::Seen { wamid: Wamid::new(seen.wamid), typing: seen.typing },
             output::Output::Control(control) => Self::Control(match control.action() {

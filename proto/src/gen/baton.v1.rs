@@ -955,6 +955,9 @@ pub struct Send {
     /// Of a campaign's send.
     #[prost(message, optional, tag = "6")]
     pub mark: ::core::option::Option<CampaignMark>,
+    /// Not sent later than this, where it did not go out before; 0: whenever.
+    #[prost(int64, tag = "7")]
+    pub not_after: i64,
 }
 /// Nested message and enum types in `Send`.
 pub mod send {

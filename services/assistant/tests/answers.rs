@@ -33,6 +33,7 @@ fn send() -> Output {
         quotes: None,
         origin: Origin::Notice,
         mark: None,
+        not_after: 0,
     })
 }
 

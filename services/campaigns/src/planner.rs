@@ -1,6 +1,6 @@
 //! Whom to ask for next. Pure: the time, the budgets and how far it got are given.
 
-use campaign::{Cursor, Definition, Schedule, schedule};
+use campaign::{Cursor, Definition, Schedule};
 use domain::Millis;
 use jiff::tz::TimeZone;
 
@@ -110,8 +110,7 @@ impl Pace {
 impl Planner {
     pub(crate) fn new(definition: &Definition, now: Millis) -> Self {
         let groups = definition.audience.iter().flat_map(|audience| &audience.groups).map(|group| Group {
-            // A zone that the database has no more is nowhere in particular.
-            zones: group.zones.iter().map(|zone| schedule::zone(zone).unwrap_or(TimeZone::UTC)).collect(),
+            zones: group.time_zones(),
             rows: group.rows,
             looked: None,
         });
@@ -181,6 +180,14 @@ impl Planner {
             most = most.min(pace.whole());
         }
         Step::Ask { group, most }
+    }
+
+    /// The last moment at which who is asked for now may be sent to; 0: whenever.
+    pub(crate) fn not_after(&self, group: usize, now: Millis) -> Millis {
+        let zones = self.groups.get(group).map_or(&[][..], |group| &group.zones);
+        let evening = self.schedule.allowed_until(zones, now).map(|evening| evening - 1);
+        let last = [self.schedule.ends_at, evening].into_iter().flatten().min();
+        last.unwrap_or_default()
     }
 
     /// So many were asked for.
@@ -260,6 +267,18 @@ mod tests {
         assert_eq!(planner.next(NOON, &done(&[0, 40]), &wide()), wait);
         assert_eq!(planner.next(morning, &done(&[0, 40]), &wide()), Step::Ask { group: 0, most: 10 });
         assert_eq!(planner.next(morning, &done(&[10, 40]), &wide()), Step::Done);
+    }
+
+    #[test]
+    fn nothing_is_sent_when_the_evening_has_come() {
+        let zones = [("Asia/Tokyo", 10), ("Europe/Berlin", 40)];
+        let planner = Planner::new(&definition(&zones, night(), None), NOON);
+        assert_eq!(planner.not_after(1, NOON), NOON + 7 * 3_600_000 - 1);
+        let ends_at = Some(NOON + 3_600_000);
+        let planner = Planner::new(&definition(&zones, Schedule { ends_at, ..night() }, None), NOON);
+        assert_eq!(planner.not_after(1, NOON), NOON + 3_600_000);
+        let planner = Planner::new(&definition(&zones, Schedule::default(), None), NOON);
+        assert_eq!(planner.not_after(1, NOON), 0);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Sender {
                         return Turn::Wait(LONGEST_WAIT, Waiting::Sending);
                     }
                 };
-                let (next, turn) = self.ask(definition, audience, channel, &rows, planner).await;
+                let (next, turn) = self.ask(definition, audience, channel, group, &rows, planner).await;
                 let advanced = next.map(|asked| self.advance(group, cursor, asked, length));
                 advanced.map(|()| turn).unwrap_or_else(|error| {
                     tracing::error!(
@@ -203,11 +203,13 @@ impl Sender {
         definition: &Definition,
         audience: &Audience,
         channel: &Channel,
+        group: usize,
         rows: &[Recipient],
         planner: &mut Planner,
     ) -> (Result<u32, bus::Error>, Turn) {
         let mut facts = Vec::with_capacity(rows.len());
         let mut turn = Turn::Go;
+        let not_after = planner.not_after(group, self.shared.clock.now());
         for recipient in rows {
             // Each has one: the upload sees to it.
             let who = recipient.customer().id().unwrap_or_else(|| domain::CustomerId::new(String::new()));
@@ -222,7 +224,7 @@ impl Sender {
                 turn = Turn::Wait(wait, Waiting::Number);
                 break;
             }
-            facts.push(self.fact(definition, audience, recipient, &key, who.as_str()));
+            facts.push(self.fact(definition, audience, recipient, (&key, who.as_str()), not_after));
         }
         let asked = u32::try_from(facts.len()).unwrap_or(u32::MAX);
         if asked == 0 {
@@ -244,8 +246,8 @@ impl Sender {
         definition: &Definition,
         audience: &Audience,
         recipient: &Recipient,
-        key: &ConversationKey,
-        who: &str,
+        (key, who): (&ConversationKey, &str),
+        not_after: Millis,
     ) -> Fact {
         let plan = &definition.plan;
         let mut identity = definition.id.0.as_bytes().to_vec();
@@ -255,7 +257,7 @@ impl Sender {
             customer: recipient.customer(),
             template: plan.template.filled(&audience.columns, &recipient.values),
             marketing: plan.template.category == Category::Marketing,
-            not_after: plan.schedule.ends_at.unwrap_or_default(),
+            not_after,
             mark: Some(Mark { campaign: definition.id, row: recipient.row }),
             name: plan.name.clone(),
             reply: (&plan.reply).into(),

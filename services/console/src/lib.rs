@@ -105,7 +105,7 @@ pub async fn run(
         checks: checks.clone(),
         editor,
         templates,
-        campaigns: campaigns::Kept::new(log.clone(), shutdown.clone()),
+        campaigns: campaigns::Kept::new(log.clone(), keying.clone(), shutdown.clone()),
         requests,
         access: Access::new(sign_in, store.clone(), keying.clone())?,
         lookup: Lookup::new(log.clone(), store, keying),

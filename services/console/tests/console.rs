@@ -106,6 +106,7 @@ impl Bench {
             quotes: None,
             origin: Origin::Assistant,
             mark: None,
+            not_after: 0,
         };
         let decided = self.decide(&key, decided, answer, &state, vec![Output::Send(text)]).await;
 

@@ -112,6 +112,8 @@ pub enum Settled {
 
 /// In place of Meta's code: the file never got as far as Meta.
 pub const UNFIT_FILE: i32 = -1;
+/// In place of Meta's code: its time had passed before it could be sent.
+pub const TOO_LATE: i32 = -2;
 
 /// What to do about a send of which `last` is the last record.
 pub fn next(send: SendId, decision: Seq, mark: Option<Mark>, last: Option<&Record>, grace: Duration) -> Step {

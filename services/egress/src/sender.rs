@@ -148,6 +148,10 @@ impl Sender {
                         // decision on its being undelivered keeps it until the customer writes.
                         self.metrics.sent("window_closed");
                         self.record(job.key, &attempt, &Outcome::Refused { code: WINDOW_CLOSED }).await?
+                    } else if attempt.doubtful.is_none() && is_too_late(job.send, runtime::now()) {
+                        // None before it went out. It may be night where the customer is.
+                        self.metrics.sent("too_late");
+                        self.record(job.key, &attempt, &Outcome::Refused { code: ledger::TOO_LATE }).await?
                     } else {
                         self.attempt(job, attempt, part, &mut posted).await?
                     }
@@ -157,7 +161,8 @@ impl Sender {
             };
             match settled {
                 None => {}
-                Some(Settled::Accepted) => return Ok(()),
+                // That it was too late is on record, and concerns nobody but whoever counts.
+                Some(Settled::Accepted | Settled::Refused { code: ledger::TOO_LATE }) => return Ok(()),
                 Some(Settled::Refused { code }) => {
                     let lost = lost(job.send, part);
                     return self
@@ -425,6 +430,10 @@ fn parts(send: &Send) -> impl Iterator<Item = Part> {
 
 fn lost(send: &Send, part: &Part) -> ParkedMessage {
     ParkedMessage { body: part.body.clone(), quotes: part.quotes.clone(), origin: send.origin }
+}
+
+const fn is_too_late(send: &Send, now: Millis) -> bool {
+    send.not_after != 0 && now > send.not_after
 }
 
 fn held(lease: &Lease) -> Result<(), Failure> {

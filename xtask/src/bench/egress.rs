@@ -276,6 +276,7 @@ fn entry(egress: bool, message: usize) -> (String, Vec<u8>) {
         quotes: None,
         origin: Origin::Rep,
         mark: None,
+        not_after: 0,
     };
     let decision = Decision { state, outputs: vec![Output::Send(send)] };
     let stored = StoredDecision { answers: 1, policy_version: 1, decision };

@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: measures a part of Baton beside what it could be at best.
 
+pub mod campaign;
 pub mod egress;
 mod figures;
 mod graph;
@@ -21,6 +22,8 @@ pub enum Command {
     Egress(egress::Args),
     /// Egress with many live threads, and what happens when it is killed.
     Streams(streams::Args),
+    /// Live conversations with a campaign beside them and without.
+    Campaign(campaign::Args),
 }
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
@@ -28,5 +31,6 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Ingress(args) => ingress::run(args).await,
         Command::Egress(args) => egress::run(args).await,
         Command::Streams(args) => streams::run(args).await,
+        Command::Campaign(args) => campaign::run(args).await,
     }
 }

@@ -17,7 +17,8 @@ pub(super) async fn again(packages: &[&str], arguments: &[String]) -> Result<()>
     let ours = std::env::current_exe()?;
     let target = ours.parent().and_then(|profile| profile.parent()).context("no target directory")?;
     let mut command = tokio::process::Command::new(target.join("release/xtask"));
-    command.arg("bench").args(arguments);
+    // What starts a whole stack takes these programs.
+    command.arg("bench").args(arguments).env(crate::stack::BUILT, target.join("release"));
     if !command.status().await.context("run the release build")?.success() {
         bail!("the release build's bench failed");
     }

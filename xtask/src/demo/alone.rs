@@ -70,6 +70,6 @@ impl Playground {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        introduce(&control, &shared, self.callback_url.clone()).await
+        introduce(&control, &shared, self.callback_url.clone(), 1).await
     }
 }

@@ -1,20 +1,21 @@
 //! A campaign that goes on while everything is killed: nobody gets it twice, nobody is forgotten.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use campaign::{Campaigns, Category, Command, Plan, Reply, Schedule, State, TemplateUse, Value};
-use domain::{PhoneNumberId, outreach::CampaignId};
+use campaign::{Campaigns, State};
+use domain::outreach::CampaignId;
 use e2e::{
     check::Violation,
-    sim::{Entry, Template, What},
+    sim::{Entry, What},
 };
 use tokio::time::Instant;
 
-use crate::stack::{NUMBER, Stack, WABA};
+use crate::{
+    offer::{self, Offer, WORDS},
+    stack::{NUMBER, Stack},
+};
 
-/// What every recipient reads, with their row.
-const WORDS: &str = "An offer for row";
 /// Slow enough to go on through many troubles.
 const PER_MINUTE: u32 = 120;
 /// Of the first recipient: nobody else writes from these numbers.
@@ -29,40 +30,18 @@ pub(super) struct Campaign {
 impl Campaign {
     /// Creates it, uploads the recipients, starts it.
     pub(super) async fn start(stack: &Stack, recipients: usize) -> Result<Self> {
-        let body = format!("{WORDS} {{{{1}}}}");
-        let template =
-            Template { category: "MARKETING".into(), ..Template::text(WABA, "offer", "en", &body) };
-        stack.control.set_template(&template).await.context("set the template")?;
+        offer::set_template(&stack.control).await?;
         let log = bus::connect(&bus::Config::at(&stack.nats.url())).await.context("connect")?;
         let campaigns = Campaigns::open(&log).await.context("open the campaigns")?;
-        let plan = Plan {
-            name: "Spring".into(),
-            number: PhoneNumberId::new(NUMBER),
-            template: TemplateUse {
-                name: "offer".into(),
-                language: "en".into(),
-                category: Category::Marketing,
-                header: None,
-                body: vec![campaign::ParameterUse { name: None, value: Value::Column("row".into()) }],
-                buttons: Vec::new(),
-                text: body,
-            },
-            schedule: Schedule::default(),
+        let offer = Offer {
+            number: NUMBER,
+            first_phone: FIRST,
+            recipients,
             per_minute: Some(PER_MINUTE),
-            reply: Reply::Rep,
-            answered_within_seconds: 3_600,
+            who: "faults",
         };
-        let id = campaigns.create(plan, "faults", runtime::now()).await.context("create it")?.definition.id;
-        let mut file = "phone,row\n".to_owned();
-        for row in 0..recipients {
-            writeln!(file, "+{},{row}", FIRST + row as u64)?;
-        }
-        let report = campaigns.upload(id, file.as_bytes(), None, "faults", runtime::now()).await;
-        let report = report.context("upload the recipients")?;
-        if report.accepted != u32::try_from(recipients)? {
-            bail!("of {recipients} recipients {} were accepted: {report:?}", report.accepted);
-        }
-        campaigns.command(id, &Command::Start, "faults", runtime::now()).await.context("start it")?;
+        let id = offer.make(&campaigns).await?;
+        offer.start(&campaigns, id).await?;
         Ok(Self { campaigns, id, recipients })
     }
 

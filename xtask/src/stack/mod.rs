@@ -31,6 +31,11 @@ const DEPLOYMENT: &str = "Phone_Bridge_Client";
 const KEY_ID: &str = "baton-dev-1";
 const ISSUER: &str = "baton-dev";
 
+/// A channel's number, from 0: the first is [`NUMBER`].
+pub fn number(index: usize) -> String {
+    if index == 0 { NUMBER.to_owned() } else { format!("1065403523{index:05}") }
+}
+
 /// How to run it.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,6 +51,8 @@ pub struct Options {
     /// The broker's accounts (deploy/nats/users.conf); every service then comes as the user of its
     /// name. Absent: a broker without authentication.
     pub users: Option<devstack::Users>,
+    /// How many channels there are ([`number`]); all are alike.
+    pub numbers: usize,
     /// Members put in the place of those of the channel's `policy`.
     pub policy: serde_json::Value,
     /// Members put in the place of those of the channel, for example `responder`.
@@ -62,6 +69,7 @@ impl Default for Options {
             logs: None,
             env: Vec::new(),
             users: None,
+            numbers: 1,
             policy: json!({}),
             channel: json!({}),
             integration: json!({}),
@@ -122,6 +130,7 @@ impl Stack {
             &shared,
             &rsa,
             [&options.policy, &options.channel, &options.integration],
+            options.numbers,
         )?;
         let mut env: Vec<(String, String)> = [
             ("NATS_URL", nats.url()),
@@ -157,7 +166,7 @@ impl Stack {
         let http = runtime::http_client(runtime::HttpTimeouts::default())?;
         let mut stack =
             Self { services, sim, control, addresses, nats, valkey, settings, logs, http, _dir: dir };
-        stack.configure_sim(&shared).await.context("configure the simulators")?;
+        stack.configure_sim(&shared, options.numbers).await.context("configure the simulators")?;
         // Where the broker has accounts, handoff alone may create what is missing there.
         let first = |service: &Service| with_users && service.name() == "handoff";
         for service in stack.services.iter_mut().filter(|service| first(service)) {
@@ -217,11 +226,11 @@ impl Stack {
         all.into_iter().collect()
     }
 
-    async fn configure_sim(&mut self, shared: &Shared) -> Result<()> {
+    async fn configure_sim(&mut self, shared: &Shared, numbers: usize) -> Result<()> {
         // Whoever left ingress out sets the number.
         let ingress = self.services.iter().any(|service| service.name() == "ingress");
         let callback_url = ingress.then(|| format!("{}/webhooks/whatsapp", self.service("ingress", 0).url()));
-        introduce(&self.control, shared, callback_url).await
+        introduce(&self.control, shared, callback_url, numbers).await
     }
 }
 
@@ -230,6 +239,7 @@ pub(crate) async fn introduce(
     control: &ControlClient,
     shared: &Shared,
     callback_url: Option<String>,
+    numbers: usize,
 ) -> Result<()> {
     let keys = [PublicKey::pem(KEY_ID, &shared.public_pem)];
     let org = json!({
@@ -237,16 +247,19 @@ pub(crate) async fn introduce(
     });
     control.configure_salesforce(org).await?;
     let Some(callback_url) = callback_url else { return Ok(()) };
-    let number = Number {
-        phone_number_id: NUMBER.into(),
-        waba_id: WABA.into(),
-        display_phone_number: "15550100200".into(),
-        token: shared.access_token.clone(),
-        app_secret: shared.app_secret.clone(),
-        callback_url,
-        verify_token: shared.verify_token.clone(),
-    };
-    control.set_number(&number).await
+    for index in 0..numbers.max(1) {
+        let number = Number {
+            phone_number_id: number(index),
+            waba_id: WABA.into(),
+            display_phone_number: format!("155501{:05}", 200 + index),
+            token: shared.access_token.clone(),
+            app_secret: shared.app_secret.clone(),
+            callback_url: callback_url.clone(),
+            verify_token: shared.verify_token.clone(),
+        };
+        control.set_number(&number).await?;
+    }
+    Ok(())
 }
 
 /// The simulators tell where they listen in their first line.
@@ -281,6 +294,7 @@ fn write_settings(
     shared: &Shared,
     rsa: &KeyPair,
     [policy, channel, integration]: [&serde_json::Value; 3],
+    numbers: usize,
 ) -> Result<PathBuf> {
     let files = [
         ("access-token", shared.access_token.as_str()),
@@ -323,6 +337,13 @@ fn write_settings(
     }
     for (name, value) in channel.as_object().into_iter().flatten() {
         settings["channels"][0][name] = value.clone();
+    }
+    for index in 1..numbers {
+        let mut another = settings["channels"][0].clone();
+        another["phone_number_id"] = number(index).into();
+        another["display_phone_number"] = format!("+1 555 01{:05}", 200 + index).into();
+        another["name"] = format!("Support {index}").into();
+        settings["channels"].as_array_mut().context("channels are a list")?.push(another);
     }
     for (name, value) in integration.as_object().into_iter().flatten() {
         settings["integrations"][0][name] = value.clone();

@@ -522,6 +522,8 @@ pub struct Send {
     pub origin: Origin,
     /// Of a campaign's send.
     pub mark: Option<Mark>,
+    /// Not sent later than this, where it did not go out before; 0: whenever.
+    pub not_after: Millis,
 }
 
 /// What a message of the customer answers.
@@ -559,7 +561,7 @@ pub enum ControlAction {
 
 impl std::fmt::Debug for Send {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, body, quotes: _, origin, mark: _ } = self;
+        let Self { id, body, quotes: _, origin, mark: _, not_after: _ } = self;
         write!(f, "Send({id}, {body:?}, {origin:?})")
     }
 }

@@ -4,7 +4,9 @@
 //! answer comes under their user id, in another one. So the machine is shown what was sent to the
 //! number ([`super::Context::outreaches`]) and remembers what was answered.
 
-use super::{Brief, Campaign, Origin, Output, Owner, Replied, Undeliverable, Withholding, decide::Turn};
+use super::{
+    Brief, Campaign, Origin, Output, Owner, Replied, Send, Undeliverable, Withholding, decide::Turn,
+};
 use crate::{
     message::{InboundMessage, Outgoing},
     outreach::{self, Destination, Outreach, Sent},
@@ -34,7 +36,14 @@ impl Turn<'_> {
         let text = template.preview.clone().unwrap_or_else(|| template.name.clone());
         let send = self.next_send();
         let template = outreach::naming(template.clone(), send);
-        self.push_marked(Origin::Campaign, Outgoing::Template(template), None, *mark);
+        self.push(Output::Send(Send {
+            id: send,
+            body: Outgoing::Template(template),
+            quotes: None,
+            origin: Origin::Campaign,
+            mark: *mark,
+            not_after: *not_after,
+        }));
         let sent = Sent {
             send,
             at: self.at.time,

@@ -9,7 +9,6 @@ use super::{
 use crate::{
     Millis, SendId, Wamid, derive,
     message::{File, Outgoing, Parameter, Template},
-    outreach::Mark,
     settings::RescueTemplate,
 };
 
@@ -46,18 +45,8 @@ impl Turn<'_> {
     }
 
     fn push_send(&mut self, origin: Origin, body: Outgoing, quotes: Option<Wamid>) -> SendId {
-        self.push_marked(origin, body, quotes, None)
-    }
-
-    pub(super) fn push_marked(
-        &mut self,
-        origin: Origin,
-        body: Outgoing,
-        quotes: Option<Wamid>,
-        mark: Option<Mark>,
-    ) -> SendId {
         let id = self.next_send();
-        self.push(Output::Send(Send { id, body, quotes, origin, mark }));
+        self.push(Output::Send(Send { id, body, quotes, origin, mark: None, not_after: 0 }));
         id
     }
 

@@ -118,7 +118,14 @@ impl Chat<'_> {
 
     fn send(&self, origin: Origin, text: &str) -> Output {
         let id = SendId(uuid("send", &[&self.head.to_be_bytes(), text.as_bytes()]));
-        Output::Send(Send { id, body: Outgoing::Text(text.into()), quotes: None, origin, mark: None })
+        Output::Send(Send {
+            id,
+            body: Outgoing::Text(text.into()),
+            quotes: None,
+            origin,
+            mark: None,
+            not_after: 0,
+        })
     }
 
     /// A message, and an answer of this length.

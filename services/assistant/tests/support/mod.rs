@@ -313,7 +313,8 @@ impl Chat<'_> {
     pub(crate) async fn sent(&self, origin: Origin, text: &str) {
         let head = self.world.log.head(&self.key).await.unwrap().map_or(1, |head| head.seq);
         let id = SendId(uuid("send", &[text.as_bytes()]));
-        let send = Send { id, body: Outgoing::Text(text.into()), quotes: None, origin, mark: None };
+        let send =
+            Send { id, body: Outgoing::Text(text.into()), quotes: None, origin, mark: None, not_after: 0 };
         self.decides(head, vec![Output::Send(send)]).await;
     }
 

@@ -10,8 +10,8 @@ use std::{
 use axum::{Json, Router, extract::State as Held, routing::get};
 use bus::Log;
 use campaign::{
-    Campaigns, Category, Command, Definition, ParameterUse, Plan, Reply, Schedule, Summary, TemplateUse,
-    Value,
+    Campaigns, Category, Command, Definition, ParameterUse, Plan, Reading, Reply, Schedule, Summary,
+    TemplateUse, Value,
 };
 use campaigns::{Clock, Parts, Runner};
 use domain::{Millis, PhoneNumberId, derive::Keying, outreach::CampaignId};
@@ -193,7 +193,8 @@ impl World {
         let id = self.campaigns.create(plan, "ana", NOON).await.unwrap().definition.id;
         let rows = (0..rows).map(|row| format!("+4917612{row:06},Ana\n"));
         let file: String = std::iter::once("phone,first\n".to_owned()).chain(rows).collect();
-        let report = self.campaigns.upload(id, file.as_bytes(), None, "ana", NOON).await.unwrap();
+        let report =
+            self.campaigns.upload(id, file.as_bytes(), Reading::default(), "ana", NOON).await.unwrap();
         assert_eq!(report.rejected, 0);
         id
     }

@@ -204,6 +204,7 @@ fn the_last_message_is_the_newest_and_no_longer_than_a_line() {
             quotes: None,
             origin: Origin::Rep,
             mark: None,
+            not_after: 0,
         })
     };
     rows.decided(key(1), 1, 100, &stored(state(1, live()), vec![send(&"word\n ".repeat(100))]));

@@ -141,7 +141,8 @@ struct About {
 
 async fn about(console: &Console, stored: Stored) -> Result<Json<About>, Rejected> {
     let progress = console.campaigns.progress(stored.definition.id).await?;
-    let causes = progress.as_ref().map(Cause::of).unwrap_or_default();
+    let causes =
+        progress.as_ref().map(|progress| Cause::of(progress, &stored.definition)).unwrap_or_default();
     Ok(Json(About { revision: stored.revision, campaign: stored.definition, progress, causes }))
 }
 
@@ -262,7 +263,7 @@ async fn export(
     Path(id): Path<String>,
 ) -> Result<Response, Rejected> {
     let id = super::parse(&id)?;
-    let rows = console.campaigns.campaigns().await?.export(id).await?;
+    let rows = console.campaigns.campaigns().await?.export(id, now()).await?;
     tracing::info!(by = caller.name(), campaign = %id, "campaign exported");
     Ok(csv("campaign.csv", Body::from_stream(rows)))
 }

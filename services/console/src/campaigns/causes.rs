@@ -1,6 +1,6 @@
 //! Why messages of a campaign failed or were withheld, for people.
 
-use campaign::Summary;
+use campaign::{Definition, Summary, Unsent};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -14,9 +14,10 @@ pub(super) struct Cause {
 
 impl Cause {
     /// The most frequent first.
-    pub(super) fn of(summary: &Summary) -> Vec<Self> {
+    pub(super) fn of(summary: &Summary, definition: &Definition) -> Vec<Self> {
         let mut causes: Vec<_> =
             summary.causes.iter().map(|(code, count)| Self::new(*code, *count)).collect();
+        causes.extend(left(summary, definition));
         causes.sort_by_key(|cause| (std::cmp::Reverse(cause.count), cause.code));
         causes
     }
@@ -45,7 +46,46 @@ impl Cause {
         Self { code, count, message: message.to_owned(), what_to_do: what_to_do.to_owned() }
     }
 
+    fn unsent(why: Unsent, count: u32) -> Self {
+        let what_to_do = match why {
+            Unsent::Cancelled => "Nothing: that was somebody's wish.",
+            Unsent::NoHour => {
+                "Tell their time zone in a column timezone, or let the schedule leave more hours of the day."
+            }
+            Unsent::Ended => "Let the schedule end later.",
+        };
+        let message = format!("Not sent: {}.", why.as_str());
+        Self { code: None, count, message, what_to_do: what_to_do.to_owned() }
+    }
+
     pub(super) fn label(&self) -> String {
         self.code.map(|code| code.to_string()).unwrap_or_default()
     }
+}
+
+/// Recipients whom nobody will ask for any more.
+pub(super) fn unsent(summary: &Summary, definition: &Definition) -> u32 {
+    if definition.state.is_over() { summary.rows.saturating_sub(summary.queued) } else { 0 }
+}
+
+/// Why nobody will.
+fn left(summary: &Summary, definition: &Definition) -> Vec<Cause> {
+    let all = unsent(summary, definition);
+    let ended = definition.ended_at.unwrap_or_default();
+    let (cancelled, no_hour) = match definition.state {
+        campaign::State::Cancelled => (all, 0),
+        campaign::State::Draft
+        | campaign::State::Validating { .. }
+        | campaign::State::Ready
+        | campaign::State::Scheduled
+        | campaign::State::Running
+        | campaign::State::Paused { .. }
+        | campaign::State::Finished => (0, definition.without_hour(ended).min(all)),
+    };
+    let late = all - cancelled - no_hour;
+    [(Unsent::Cancelled, cancelled), (Unsent::NoHour, no_hour), (Unsent::Ended, late)]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(why, count)| Cause::unsent(why, count))
+        .collect()
 }

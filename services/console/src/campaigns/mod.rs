@@ -11,8 +11,10 @@ mod stream;
 use std::sync::Arc;
 
 use bus::Log;
-use campaign::{Campaigns, Command, Error, NotNow, Reason, State, Stored, Summary};
-use domain::outreach::CampaignId;
+use campaign::{
+    Campaigns, Category, Command, Error, NotNow, OptOuts, Reading, Reason, State, Stored, Summary,
+};
+use domain::{derive::Keying, outreach::CampaignId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -35,15 +37,16 @@ pub(crate) struct Kept(Arc<Inner>);
 
 struct Inner {
     log: Log,
+    keying: Keying,
     campaigns: OnceCell<Campaigns>,
     places: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
 impl Kept {
-    pub(crate) fn new(log: Log, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(log: Log, keying: Keying, shutdown: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(MOST_LIVE));
-        Self(Arc::new(Inner { log, campaigns: OnceCell::new(), places, shutdown }))
+        Self(Arc::new(Inner { log, keying, campaigns: OnceCell::new(), places, shutdown }))
     }
 
     async fn campaigns(&self) -> Result<&Campaigns, Rejected> {
@@ -79,10 +82,24 @@ impl Kept {
             "" => None,
             code => Some(code.parse().map_err(|_| RouteError::UnknownCountry)?),
         };
-        let report = self.campaigns().await?.upload(id, file, country, by, now()).await?;
+        let opted_out = self.opted_out(id).await?;
+        let reading = Reading { country, opted_out: opted_out.as_ref() };
+        let report = self.campaigns().await?.upload(id, file, reading, by, now()).await?;
         let (accepted, rejected) = (report.accepted, report.rejected);
         tracing::info!(by, campaign = %id, accepted, rejected, "audience uploaded");
         Ok(report)
+    }
+}
+
+impl Kept {
+    /// Who is not to get it; none where everybody is: it is no marketing.
+    async fn opted_out(&self, id: CampaignId) -> Result<Option<OptOuts>, Rejected> {
+        let stored = self.campaigns().await?.get(id).await?.ok_or(RouteError::UnknownCampaign)?;
+        let plan = &stored.definition.plan;
+        if plan.template.category != Category::Marketing || !stored.definition.state.is_open() {
+            return Ok(None);
+        }
+        Ok(Some(OptOuts::read(&self.0.log, &self.0.keying, &plan.number).await?))
     }
 }
 

@@ -20,7 +20,7 @@ use whatsapp::client::TemplateInfo;
 
 use super::{
     Action,
-    causes::Cause,
+    causes::{self, Cause},
     form::{self, DAYS, Fields, Shape},
     plot::{Plot, when},
     reasons, stream,
@@ -274,6 +274,8 @@ struct One {
     taken: Option<(u32, u32, u32)>,
     reasons: Vec<(&'static str, u32)>,
     groups: usize,
+    /// Who no hour of the schedule suits, where that is not over.
+    without_hour: u32,
     actions: Vec<Action>,
     history: Vec<(String, String, String)>,
 }
@@ -297,6 +299,7 @@ impl One {
                 ("Replied", summary.replied, ""),
                 ("Opted out", summary.opted_out, ""),
                 ("Withheld", summary.withheld, ""),
+                ("Not sent", causes::unsent(summary, definition), ""),
             ]
         };
         Self {
@@ -309,7 +312,7 @@ impl One {
             figures: summary.map(figure).unwrap_or_default(),
             recipients: definition.audience.as_ref().map_or(0, |audience| audience.rows),
             plot: summary.and_then(Plot::of),
-            causes: summary.map(Cause::of).unwrap_or_default(),
+            causes: summary.map(|summary| Cause::of(summary, definition)).unwrap_or_default(),
             text: preview(&plan.template),
             language: plan.template.language.clone(),
             about: about(stored),
@@ -318,6 +321,7 @@ impl One {
             taken: report.map(|report| (report.accepted, report.rejected, report.unsure_zones)),
             reasons: report.map(reasons).unwrap_or_default(),
             groups: definition.audience.as_ref().map_or(0, |audience| audience.groups.len()),
+            without_hour: if definition.state.is_over() { 0 } else { definition.without_hour(now()) },
             actions: if caller.may_operate() { Action::of(stored) } else { Vec::new() },
             history: (definition.history.iter().rev())
                 .map(|change| (when(change.at), change.who.clone(), change.what.clone()))

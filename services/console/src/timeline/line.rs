@@ -195,7 +195,7 @@ impl<'a> Teller<'a> {
             answered_at: self.answers.get(&cause).copied(),
         };
         (line.output, line.what) = match output {
-            Output::Send(Send { id, body, quotes: _, origin, mark: _ }) => {
+            Output::Send(Send { id, body, quotes: _, origin, mark: _, not_after: _ }) => {
                 line.text = Some(body.as_text());
                 line.delivery = self.deliveries.get(*id).cloned();
                 let of = match origin {

@@ -124,6 +124,7 @@ fn send(n: u8, text: &str) -> Output {
         quotes: None,
         origin: Origin::Assistant,
         mark: None,
+        not_after: 0,
     })
 }
 

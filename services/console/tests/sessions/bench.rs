@@ -181,6 +181,7 @@ pub(super) async fn add(
         quotes: None,
         origin: Origin::Rep,
         mark: None,
+        not_after: 0,
     };
     let decision = Decision { state, outputs: vec![Output::Send(send)] };
     let stored = StoredDecision { answers: asked, policy_version: 1, decision };

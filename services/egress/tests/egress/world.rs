@@ -325,8 +325,14 @@ impl World {
     }
 
     pub(crate) async fn send_as(&self, chat: &mut Chat, (answers, id): (Seq, SendId), text: &str) {
-        let send =
-            Send { id, body: Outgoing::Text(text.to_owned()), quotes: None, origin: Origin::Rep, mark: None };
+        let send = Send {
+            id,
+            body: Outgoing::Text(text.to_owned()),
+            quotes: None,
+            origin: Origin::Rep,
+            mark: None,
+            not_after: 0,
+        };
         self.answer(chat, answers, vec![Output::Send(send)]).await;
     }
 
