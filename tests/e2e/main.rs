@@ -4,6 +4,7 @@
 
 mod assistant;
 mod backup;
+mod campaigns;
 mod chat;
 mod faults;
 mod files;

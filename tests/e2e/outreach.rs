@@ -1,21 +1,26 @@
 //! Templates that other systems ask for: to the phone, and what the customer's answer leads to.
 
-use e2e::sim::{Act, Customer, Happening, PhoneMessage, RepView, Template};
+use e2e::sim::{Act, Customer, PhoneMessage, RepView, Template};
 use serde_json::{Value, json};
 use xtask::stack::{NUMBER, Options, Stack, WABA, users};
 
 use crate::{chat::Chat, until};
 
 /// A stack with the broker's rights, two templates, and an API client.
-struct World {
-    stack: Stack,
-    console: String,
-    http: reqwest::Client,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) console: String,
+    pub(crate) http: reqwest::Client,
 }
 
 impl World {
-    async fn start() -> Self {
-        let options = Options { users: Some(users().unwrap()), ..Options::default() };
+    pub(crate) async fn start() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// `channel`: what is different about it.
+    pub(crate) async fn with(channel: Value) -> Self {
+        let options = Options { users: Some(users().unwrap()), channel, ..Options::default() };
         let stack = Stack::start(options).await.unwrap();
         let console = stack.services().iter().find(|service| service.name() == "console").unwrap().url();
         runtime::init_crypto();
@@ -53,7 +58,7 @@ impl World {
         (status, body)
     }
 
-    async fn sent(&self, key: &str, body: &Value) -> String {
+    pub(crate) async fn sent(&self, key: &str, body: &Value) -> String {
         let (status, answer) = self.post(key, body).await;
         assert_eq!((status, answer["checked"].as_bool()), (202, Some(true)), "{answer}");
         answer["id"].as_str().unwrap().to_owned()
@@ -69,23 +74,31 @@ impl World {
         .await
     }
 
-    async fn received(&self, customer: &Customer) -> Vec<PhoneMessage> {
+    pub(crate) async fn received(&self, customer: &Customer) -> Vec<PhoneMessage> {
         let phone = self.stack.control.phone(NUMBER, &customer.key()).await.unwrap();
         let messages = phone.map(|phone| phone.messages).unwrap_or_default();
         messages.into_iter().filter(|message| !message.from_customer && message.visible).collect()
     }
 
-    async fn gets(&self, customer: &Customer, text: &str) -> PhoneMessage {
+    pub(crate) async fn gets(&self, customer: &Customer, text: &str) -> PhoneMessage {
         let got =
             async || self.received(customer).await.into_iter().find(|message| message.text.contains(text));
         until(text, got).await
     }
 
-    fn chat(&self, customer: &Customer) -> Chat<'_> {
+    pub(crate) fn chat(&self, customer: &Customer) -> Chat<'_> {
         Chat { control: &self.stack.control, customer: customer.clone(), conversation: String::new() }
     }
 
-    async fn thread(&self, part: &str) -> RepView {
+    /// Nobody asked the broker for what is not theirs.
+    pub(crate) async fn stop(self) {
+        let log = std::fs::read_to_string(self.stack.nats.log()).unwrap();
+        let refused: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
+        assert!(refused.is_empty(), "{refused:#?}");
+        self.stack.stop().await.unwrap();
+    }
+
+    pub(crate) async fn thread(&self, part: &str) -> RepView {
         let views = async || {
             let views = self.stack.control.conversations().await.unwrap();
             let with = |view: &RepView| view.texts("EndUser").iter().any(|text| text.contains(part));
@@ -95,11 +108,11 @@ impl World {
     }
 }
 
-fn customer(n: u32, name: &str) -> Customer {
+pub(crate) fn customer(n: u32, name: &str) -> Customer {
     Customer { bsuid: Some(format!("ES.9000{n}")), ..Customer::phone(&format!("3460000000{n}"), name) }
 }
 
-fn order(to: &str) -> Value {
+pub(crate) fn order(to: &str) -> Value {
     json!({
         "number": NUMBER, "to": to, "name": "Order updates",
         "template": { "name": "order_left", "language": "en_US", "body": ["Ana", "4711"] },
@@ -151,10 +164,7 @@ async fn a_template_is_sent_once_and_its_answer_opens_a_thread_with_the_campaign
     let attributes = &view.session().unwrap().routing_attributes;
     assert_eq!(attributes.get("Campaign").map(String::as_str), Some("Order updates"), "{attributes:?}");
 
-    let log = std::fs::read_to_string(world.stack.nats.log()).unwrap();
-    let refused: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
-    assert!(refused.is_empty(), "{refused:#?}");
-    world.stack.stop().await.unwrap();
+    world.stop().await;
 }
 
 #[tokio::test]
@@ -205,116 +215,5 @@ async fn taps_rules_and_wishes_decide_what_becomes_of_an_answer() {
     assert_ne!(told["problem"]["what_to_do"], "");
 
     assert_eq!(world.stack.control.conversations().await.unwrap().len(), 1, "one was for a rep");
-    world.stack.stop().await.unwrap();
-}
-
-/// Calls below `/api/v1/campaigns`.
-impl World {
-    async fn campaign(&self, plan: &Value, list: String) -> String {
-        let url = format!("{}/api/v1/campaigns", self.console);
-        let made: Value = self.http.post(&url).json(plan).send().await.unwrap().json().await.unwrap();
-        let id = made["campaign"]["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
-        let taken = self.http.post(format!("{url}/{id}/audience")).body(list).send().await.unwrap();
-        assert_eq!(taken.status(), 200, "{}", taken.text().await.unwrap());
-        let start = self.http.post(format!("{url}/{id}/actions")).json(&json!({ "action": "start" }));
-        assert_eq!(start.send().await.unwrap().status(), 200);
-        id
-    }
-
-    async fn until_campaign(&self, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        until(what, async || {
-            let url = format!("{}/api/v1/campaigns/{id}", self.console);
-            let about: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
-            is_it(&about).then_some(about)
-        })
-        .await
-    }
-}
-
-fn chairs(name: &str, per_minute: Option<u32>) -> Value {
-    json!({
-        "name": name, "number": NUMBER, "per_minute": per_minute,
-        "template": {
-            "name": "chairs", "language": "en_US", "category": "MARKETING",
-            "text": "{{name}}, chairs are 20% off. Interested?", "body": [{ "name": "name", "column": "first" }],
-            "buttons": [
-                { "index": 0, "kind": "quick-reply", "payload": { "fixed": "YES" } },
-                { "index": 1, "kind": "quick-reply", "payload": { "fixed": "NO" } },
-            ],
-        },
-    })
-}
-
-#[tokio::test]
-async fn a_campaign_reaches_everybody_once_and_tells_what_became_of_them() {
-    let world = World::start().await;
-    let control = &world.stack.control;
-    let dora = customer(4, "Dora");
-    world.sent("order-for-dora", &order("+34600000004")).await;
-    world.gets(&dora, "order 4711 left").await;
-    world.chat(&dora).acts(Act::Text { body: "STOP".into() }).await;
-    world.gets(&dora, "START").await;
-    let failing = json!({ "failing": { "34600000005": { "code": 131_049, "late": true } } });
-    control.configure_whatsapp(failing).await.unwrap();
-
-    let mut list = "phone,first\n".to_owned();
-    for n in 1..=8 {
-        list.push_str(&format!("+34 600 00 00 0{n},Name{n}\n"));
-    }
-    list.push_str("0034600000001,Again\nnobody,Nobody\n");
-    let id = world.campaign(&chairs("Autumn sale", None), list).await;
-    let about =
-        world.until_campaign(&id, "finished", |about| about["campaign"]["state"]["is"] == "finished").await;
-    let report = &about["campaign"]["audience"]["report"];
-    assert_eq!((&report["accepted"], &report["rejected"]), (&json!(8), &json!(2)), "{about}");
-    let ana = customer(1, "Ana");
-    let template = world.gets(&ana, "Name1, chairs are 20% off").await;
-    world
-        .chat(&ana)
-        .acts(Act::TapQuickReply { wamid: template.wamid, index: 0, without_context: false })
-        .await;
-    let view = world.thread("Yes please").await;
-    assert_eq!(view.session().unwrap().routing_attributes["Campaign"], "Autumn sale");
-    let about = world
-        .until_campaign(&id, "all counted", |about| {
-            let progress = &about["progress"];
-            (&progress["read"], &progress["replied"], &progress["failed"])
-                == (&json!(6), &json!(1), &json!(1))
-        })
-        .await;
-    assert_eq!(about["progress"]["withheld"], 1, "{about}");
-    assert!(about["causes"].as_array().unwrap().iter().any(|cause| cause["code"] == 131_049), "{about}");
-    for n in [1, 2, 3, 6, 7, 8] {
-        let got = world.received(&customer(n, "")).await;
-        assert_eq!(got.iter().filter(|message| message.text.contains("20% off")).count(), 1, "{n}");
-    }
-    assert!(world.received(&dora).await.iter().all(|message| !message.text.contains("20% off")));
-
-    // Meta pauses the template in the middle of the next one.
-    let list = (10..60).map(|n| format!("+346000000{n},Name{n}\n")).collect::<String>();
-    let id = world.campaign(&chairs("Winter sale", Some(60)), format!("phone,first\n{list}")).await;
-    world
-        .until_campaign(&id, "some went", |about| {
-            about["progress"]["accepted"].as_u64().is_some_and(|n| n > 0)
-        })
-        .await;
-    let pause = Happening::TemplateStatus {
-        waba_id: WABA.into(),
-        name: "chairs".into(),
-        language: "en_US".into(),
-        status: "PAUSED".into(),
-        event: None,
-        reason: None,
-        other_info: Some(json!({ "title": "FIRST_PAUSE", "description": "Low quality" })),
-    };
-    control.happen(&pause).await.unwrap();
-    let about =
-        world.until_campaign(&id, "paused", |about| about["campaign"]["state"]["is"] == "paused").await;
-    assert_eq!(about["campaign"]["state"]["why"], "template", "{about}");
-    let page = world.http.get(format!("{}/campaigns/{id}", world.console)).send().await.unwrap();
-    assert!(page.text().await.unwrap().contains("Meta has paused, disabled or changed the template"));
-    let log = std::fs::read_to_string(world.stack.nats.log()).unwrap();
-    let refused: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
-    assert!(refused.is_empty(), "{refused:#?}");
     world.stack.stop().await.unwrap();
 }

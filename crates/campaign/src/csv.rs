@@ -123,7 +123,7 @@ fn delimiter(head: &[u8]) -> u8 {
 }
 
 /// A line of a CSV file; what a spreadsheet would run as a formula is made text.
-pub(crate) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
+pub fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
     let mut line = String::new();
     for (place, field) in fields.into_iter().enumerate() {
         if place > 0 {

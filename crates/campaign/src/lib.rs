@@ -20,6 +20,8 @@ mod unsent;
 
 pub use audience::{MAX_ROWS, Reading, Recipient};
 pub use campaigns::{Campaigns, Error, Stored, Watch, beginning, end};
+/// A line of a CSV file, as lists of recipients are written.
+pub use csv::line as csv_line;
 pub use definition::{
     Audience, Change, Command, Definition, Group, KeywordRule, MAX_NAME_CHARS, NotNow, Pause, Plan, Reply,
     State, Then,

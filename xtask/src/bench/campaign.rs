@@ -200,6 +200,10 @@ impl<'a> Bench<'a> {
         // Many statuses in one POST when many are there, as Meta does.
         let config = json!({ "number_per_second": args.per_number, "batch": 100, "read_after_ms": null });
         stack.control.configure_whatsapp(config).await?;
+        for index in 0..args.numbers.max(1) {
+            let unlimited = json!({ "messaging_limit": "TIER_UNLIMITED" });
+            stack.control.set_setup(&number(index), unlimited).await?;
+        }
         offer::set_template(&stack.control).await?;
         let log = bus::connect(&bus::Config::at(&stack.nats.url())).await.context("connect")?;
         let campaigns = Campaigns::open(&log).await.context("open the campaigns")?;

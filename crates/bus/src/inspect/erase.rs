@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 use domain::{ConversationKey, Seq};
 use futures::StreamExt as _;
 use proto::subjects::{self, Address, Kind};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{Entry, Error, Log, read::ephemeral, streams::DEAD_LETTERS};
 
@@ -51,13 +51,20 @@ impl Log {
         self.recall("hist.*.dec", policy, usize::MAX, |_, _, entry| visit(entry)).await
     }
 
+    /// The same, as fast as they are taken: at most a few hundred entries are in memory. Ends early when
+    /// nobody takes them any more.
+    pub async fn history_heads_into(&self, out: mpsc::Sender<Entry>) -> Result<(), Error> {
+        let handed = HandedOver { out, batch: Vec::new() };
+        self.recall("hist.*.dec", DeliverPolicy::LastPerSubject, usize::MAX, handed).await
+    }
+
     /// `visit`: whether this is the first of a try, the position in the history, the entry.
     async fn recall(
         &self,
         filter: &str,
         policy: DeliverPolicy,
         limit: usize,
-        mut visit: impl FnMut(bool, Seq, Entry),
+        mut visit: impl Visit,
     ) -> Result<(), Error> {
         let doing = "read the history";
         let mut problem: Broken = "the connection broke again and again".into();
@@ -149,11 +156,48 @@ impl Log {
     }
 }
 
+/// Who is told of entries.
+trait Visit {
+    /// `began`: whether this is the first of a try; `at`: the position in the history.
+    fn entry(&mut self, began: bool, at: Seq, entry: Entry);
+
+    /// No more are asked for before this is done. False: none are wanted.
+    fn rest(&mut self) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
+}
+
+impl<F: FnMut(bool, Seq, Entry)> Visit for F {
+    fn entry(&mut self, began: bool, at: Seq, entry: Entry) {
+        self(began, at, entry);
+    }
+}
+
+struct HandedOver {
+    out: mpsc::Sender<Entry>,
+    batch: Vec<Entry>,
+}
+
+impl Visit for HandedOver {
+    fn entry(&mut self, _: bool, _: Seq, entry: Entry) {
+        self.batch.push(entry);
+    }
+
+    async fn rest(&mut self) -> bool {
+        for entry in self.batch.drain(..) {
+            if self.out.send(entry).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 /// Everything that the consumer has, up to the limit; it counts what it delivers.
 async fn drain(
     consumer: &mut Consumer<pull::Config>,
     limit: usize,
-    visit: &mut impl FnMut(bool, Seq, Entry),
+    visit: &mut impl Visit,
 ) -> Result<(), Broken> {
     let mut seen = 0;
     let mut pending = consumer.cached_info().num_pending;
@@ -167,8 +211,11 @@ async fn drain(
             if usize::try_from(count) != Ok(seen + 1) {
                 return Err("entries were lost on the way".into());
             }
-            visit(seen == 0, entry.seq, origin(entry, &message));
+            visit.entry(seen == 0, entry.seq, origin(entry, &message));
             seen += 1;
+        }
+        if !visit.rest().await {
+            return Ok(());
         }
         let info = consumer.info().await?;
         pending = info.num_pending;

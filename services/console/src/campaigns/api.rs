@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::io::StreamReader;
 
-use super::{Action, causes::Cause, reasons};
+use super::{Action, causes::Cause, people::Filter, reasons};
 use crate::{
     Console,
     access::{May, Operate, Read, Right},
@@ -103,6 +103,19 @@ pub(crate) fn api() -> Api {
                 .fails(&unknown)
                 .fails(&[RouteError::AudienceUnusable, RouteError::UnknownCountry])
                 .fails(&[RouteError::NotNow, RouteError::UploadBusy]),
+        )
+        .post(
+            "/campaigns/{id}/audience/people",
+            people,
+            Operation::new(
+                "Whom it goes to: people with a conversation, by a filter; columns name, first_name, language",
+                Right::Operate,
+            )
+            .body(taken::<Filter>())
+            .answers(200, "What was taken", schema::<Taken>())
+            .fails(&unknown)
+            .fails(&[RouteError::MalformedCampaign, RouteError::AudienceUnusable])
+            .fails(&[RouteError::NotNow, RouteError::UploadBusy, RouteError::CampaignChanged]),
         )
         .get(
             "/campaigns/{id}/rejected.csv",
@@ -245,6 +258,17 @@ async fn audience(
     let Query(Whence { country }) = query.map_err(|_| RouteError::UnknownCountry)?;
     let bytes = request.with_limited_body().into_body().into_data_stream().map_err(std::io::Error::other);
     let report = console.campaigns.upload(&id, StreamReader::new(bytes), &country, caller.name()).await?;
+    Ok(Json(Taken { accepted: report.accepted, rejected: report.rejected, reasons: reasons(&report) }))
+}
+
+async fn people(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    body: Result<Json<Filter>, JsonRejection>,
+) -> Result<Json<Taken>, Rejected> {
+    let Json(filter) = body.map_err(|_| RouteError::MalformedCampaign)?;
+    let report = console.campaigns.pick(&id, filter, &console.lookup, caller.name()).await?;
     Ok(Json(Taken { accepted: report.accepted, rejected: report.rejected, reasons: reasons(&report) }))
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod causes;
 mod form;
 mod pages;
+mod people;
 mod plot;
 mod stream;
 
@@ -14,17 +15,19 @@ use bus::Log;
 use campaign::{
     Campaigns, Category, Command, Error, NotNow, OptOuts, Reading, Reason, State, Stored, Summary,
 };
-use domain::{derive::Keying, outreach::CampaignId};
+use domain::{PhoneNumberId, derive::Keying, outreach::CampaignId};
+use futures::stream::unfold;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncRead,
     sync::{OnceCell, Semaphore},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{io::StreamReader, sync::CancellationToken};
 
+use self::people::Filter;
 pub(crate) use self::{api::api, pages::router};
-use crate::{board::now, error::RouteError, messages::Rejected};
+use crate::{board::now, error::RouteError, lookup::Lookup, messages::Rejected};
 
 /// Of an uploaded list, in bytes: a million rows of half a kilobyte.
 const MAX_UPLOAD_BYTES: usize = 512 * 1024 * 1024;
@@ -68,6 +71,33 @@ impl Kept {
         let stored = self.campaigns().await?.command(id, &action.command(), by, now()).await?;
         tracing::info!(by, campaign = %id, action = action.as_str(), "campaign");
         Ok(stored)
+    }
+
+    /// Whoever the filter means now becomes the audience.
+    async fn pick(
+        &self,
+        id: &str,
+        filter: Filter,
+        lookup: &Lookup,
+        by: &str,
+    ) -> Result<campaign::Report, Rejected> {
+        let stored = self.get(id).await?;
+        let own = stored.definition.plan.number.clone();
+        let number = filter.number.as_deref().filter(|number| !number.is_empty());
+        let number = number.map_or(own, PhoneNumberId::new);
+        let what = filter.told();
+        let (rows, writing) = people::list(lookup, filter, number, now());
+        let rows = unfold(rows, async |mut rows| Some((rows.recv().await?, rows)));
+        let file = StreamReader::new(Box::pin(rows));
+        let (report, ()) = tokio::join!(self.upload(id, file, "", by), writing);
+        let report = report?;
+        let id = parse(id)?;
+        let noted = self.campaigns().await?.change(id, |definition| {
+            definition.record(by, format!("audience picked: {what}"), now());
+            Ok(())
+        });
+        noted.await?;
+        Ok(report)
     }
 
     async fn upload(

@@ -22,6 +22,7 @@ use super::{
     Action,
     causes::{self, Cause},
     form::{self, DAYS, Fields, Shape},
+    people::{COLUMNS, Filter},
     plot::{Plot, when},
     reasons, stream,
 };
@@ -44,6 +45,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/campaigns/{id}", get(one))
         .route("/campaigns/{id}/stream", get(follow))
         .route("/campaigns/{id}/actions", post(act))
+        .route("/campaigns/{id}/people", post(people))
         .route(
             "/campaigns/{id}/audience",
             post(audience).layer(DefaultBodyLimit::max(super::MAX_UPLOAD_BYTES)),
@@ -271,6 +273,8 @@ struct One {
     about: Vec<(&'static str, String)>,
     columns: Vec<String>,
     is_open: bool,
+    /// The list of people that we know has all columns.
+    pickable: bool,
     taken: Option<(u32, u32, u32)>,
     reasons: Vec<(&'static str, u32)>,
     groups: usize,
@@ -318,6 +322,7 @@ impl One {
             about: about(stored),
             columns: definition.columns(),
             is_open: definition.state.is_open(),
+            pickable: definition.columns().iter().all(|column| COLUMNS.contains(&column.as_str())),
             taken: report.map(|report| (report.accepted, report.rejected, report.unsure_zones)),
             reasons: report.map(reasons).unwrap_or_default(),
             groups: definition.audience.as_ref().map_or(0, |audience| audience.groups.len()),
@@ -420,6 +425,39 @@ async fn follow(
 ) -> Result<Response, Rejected> {
     let id = super::parse(&id)?;
     stream::follow(&console.campaigns, id).await
+}
+
+/// Of the form: what is empty does not matter.
+#[derive(Deserialize)]
+struct Described {
+    #[serde(default)]
+    language: String,
+    #[serde(default)]
+    wrote_within_days: String,
+    has_email: Option<String>,
+}
+
+async fn people(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    body: Result<Form<Described>, FormRejection>,
+) -> Response {
+    let Ok(Form(described)) = body else { return failed(&caller, RouteError::MalformedBody) };
+    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let Ok(days) = said(&described.wrote_within_days).map(|days| days.parse()).transpose() else {
+        return failed(&caller, RouteError::MalformedBody);
+    };
+    let filter = Filter {
+        number: None,
+        language: said(&described.language),
+        wrote_within_days: days,
+        has_email: described.has_email.is_some(),
+    };
+    match console.campaigns.pick(&id, filter, &console.lookup, caller.name()).await {
+        Ok(_) => Redirect::to(&format!("/campaigns/{id}#audience")).into_response(),
+        Err(rejected) => shown(&console, caller, &id, Some(rejected)).await,
+    }
 }
 
 #[derive(Deserialize)]

@@ -57,6 +57,23 @@ async fn a_long_text_goes_out_in_parts_each_with_its_own_reference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_too_late_is_not_sent_and_tells_nobody_but_the_ledger() {
+    let world = World::start().await;
+    let mut chat = world.chat(PHONE);
+    world.send_until(&mut chat, now() - 1, "good night").await;
+    world.send_until(&mut chat, now() + 600_000, "good evening").await;
+    let egress = world.egress().await;
+    world.until_received(PHONE, &["good evening"]).await;
+    until("both outcomes", async || {
+        (world.records(&chat).await == ["1 refused", "1 intent", "1 accepted"]).then_some(())
+    })
+    .await;
+    assert_eq!(posts(&world), 1);
+    egress.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_settled_by_the_status() {
     let world = World::start().await;
     let mut chat = world.chat(PHONE);

@@ -336,6 +336,20 @@ impl World {
         self.answer(chat, answers, vec![Output::Send(send)]).await;
     }
 
+    /// As campaigns do.
+    pub(crate) async fn send_until(&self, chat: &mut Chat, not_after: i64, text: &str) {
+        let (answers, id) = self.next_send(chat).await;
+        let send = Send {
+            id,
+            body: Outgoing::Text(text.to_owned()),
+            quotes: None,
+            origin: Origin::Campaign,
+            mark: None,
+            not_after,
+        };
+        self.answer(chat, answers, vec![Output::Send(send)]).await;
+    }
+
     /// Decides to follow the chat's thread. Returns the cause that is to be told.
     pub(crate) async fn follow(&self, chat: &mut Chat) -> Cause {
         let answers = self.fact(chat).await;
