@@ -30,7 +30,7 @@ const CHUNK_BYTES: usize = 512 * 1024;
 /// Of all chunks in the making; the largest is written out when there is more.
 const BUFFERED_BYTES: usize = 16 * 1024 * 1024;
 /// Reading a chunk needs at most this: the last row may be over.
-const CHUNK_LIMIT: u64 = (CHUNK_BYTES + 2 * csv::MAX_ROW_BYTES) as u64;
+pub(crate) const CHUNK_LIMIT: u64 = (CHUNK_BYTES + 2 * csv::MAX_ROW_BYTES) as u64;
 /// More time groups than this come from somebody's `timezone` column; they are refused.
 pub(crate) const MAX_GROUPS: usize = 1_000;
 const PHONE: &str = "phone";
@@ -59,6 +59,11 @@ impl std::fmt::Debug for Recipient {
 }
 
 impl Recipient {
+    /// Of somebody who was erased: nobody is asked for it.
+    pub fn is_empty(&self) -> bool {
+        self.phone.is_none() && self.bsuid.is_none()
+    }
+
     /// By phone number where there is one: replies are looked for in the conversation of that number.
     pub fn customer(&self) -> Customer {
         let bsuid = if self.phone.is_some() { None } else { self.bsuid.clone() };
@@ -251,10 +256,7 @@ impl<'a> Upload<'a> {
         };
         let building = &mut self.groups[place];
         let before = building.bytes.len();
-        // Texts and numbers are always JSON.
-        if serde_json::to_writer(&mut building.bytes, &recipient).is_ok() {
-            building.bytes.push(b'\n');
-        }
+        write_line(&mut building.bytes, &recipient);
         building.rows += 1;
         building.group.rows += 1;
         self.buffered += building.bytes.len() - before;
@@ -358,11 +360,11 @@ fn zones_of(phone: &str) -> Vec<String> {
     known.unwrap_or_else(|| vec!["Etc/UTC".to_owned()])
 }
 
-fn chunk(place: &str, group: usize, chunk: u32) -> String {
+pub(crate) fn chunk(place: &str, group: usize, chunk: u32) -> String {
     format!("{place}/g{group}/{chunk}")
 }
 
-fn rejected(place: &str, chunk: u32) -> String {
+pub(crate) fn rejected(place: &str, chunk: u32) -> String {
     format!("{place}/rejected/{chunk}")
 }
 
@@ -377,9 +379,29 @@ pub(crate) async fn recipients(
     number: u32,
 ) -> Result<Option<Vec<Recipient>>, bus::Error> {
     let Some(bytes) = store.read(&chunk(place, group, number), CHUNK_LIMIT).await? else { return Ok(None) };
-    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let rows = lines.map(serde_json::from_slice).collect::<Result<Vec<_>, _>>();
-    rows.map(Some).map_err(|_| bus::Error::Config("a chunk of an audience cannot be read".into()))
+    parse(&bytes).map(Some)
+}
+
+pub(crate) fn parse(chunk: &[u8]) -> Result<Vec<Recipient>, bus::Error> {
+    let lines = chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let rows = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+    rows.map_err(|_| bus::Error::Config("a chunk of an audience cannot be read".into()))
+}
+
+/// As a chunk keeps them.
+pub(crate) fn lines(rows: &[Recipient]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for recipient in rows {
+        write_line(&mut bytes, recipient);
+    }
+    bytes
+}
+
+fn write_line(bytes: &mut Vec<u8>, recipient: &Recipient) {
+    // Texts and numbers are always JSON.
+    if serde_json::to_writer(&mut *bytes, recipient).is_ok() {
+        bytes.push(b'\n');
+    }
 }
 
 /// The rejected rows of a chunk, as lines of a CSV file.

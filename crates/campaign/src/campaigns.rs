@@ -343,6 +343,11 @@ impl Campaigns {
         found.map(|revision| Ok((read(&revision.payload)?, revision.revision))).transpose()
     }
 
+    /// Their names.
+    pub(crate) async fn notes(&self) -> Result<Vec<String>, Error> {
+        Ok(self.records.keys(OTHERS).await?)
+    }
+
     /// None: another revision is the newest.
     pub async fn set_note<T: Serialize + Sync>(
         &self,

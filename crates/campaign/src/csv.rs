@@ -62,6 +62,13 @@ impl<R: AsyncRead + Unpin> Rows<R> {
         Ok(rows)
     }
 
+    /// Of what [`line`] wrote.
+    pub(crate) async fn ours(input: R) -> std::io::Result<Self> {
+        let mut rows = Self::open(input).await?;
+        rows.core = csv_core::Reader::new();
+        Ok(rows)
+    }
+
     /// The next row; blank lines are none.
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<(Line, Row<'_>)>> {
         let (mut bytes, mut count, mut too_long) = (0, 0, false);

@@ -8,6 +8,7 @@ pub mod audience;
 mod campaigns;
 mod csv;
 mod definition;
+mod erase;
 pub mod events;
 mod export;
 mod opt_outs;

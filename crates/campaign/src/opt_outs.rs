@@ -9,6 +9,8 @@ use domain::{
 };
 use proto::StoredDecision;
 
+use crate::campaigns::{Campaigns, Error};
+
 /// Of a number; 16 bytes each. Whoever is beyond is not written to all the same: handoff withholds it.
 const MOST: usize = 1_000_000;
 
@@ -26,8 +28,15 @@ impl OptOuts {
     ///
     /// # Errors
     /// When the broker cannot be reached.
-    pub async fn read(log: &Log, keying: &Keying, number: &PhoneNumberId) -> Result<Self, bus::Error> {
-        let mut found = Self { keying: keying.clone(), number: number.clone(), of: HashSet::new() };
+    pub async fn read(
+        log: &Log,
+        campaigns: &Campaigns,
+        keying: &Keying,
+        number: &PhoneNumberId,
+    ) -> Result<Self, Error> {
+        // Of people who were erased nothing else is left. Who came back since then says so below.
+        let of = campaigns.suppressed().await?.into_iter().take(MOST).collect();
+        let mut found = Self { keying: keying.clone(), number: number.clone(), of };
         log.history_heads(|entry| found.take(&entry)).await?;
         for partition in Partition::all() {
             // Newer than what the history has.

@@ -69,6 +69,8 @@ pub mod cause {
     pub const FILE: i32 = -4;
     /// More than 254 different ones.
     pub const OTHERS: i32 = -5;
+    /// They were erased before their turn.
+    pub const ERASED: i32 = -6;
 }
 
 /// How far a time group was asked for.
@@ -231,6 +233,11 @@ impl Progress {
         }
         self.summary.at = self.summary.at.max(at);
         true
+    }
+
+    /// What the log does not tell: nobody is asked for.
+    pub fn leave_out(&mut self, row: u32, why: i32, at: Millis) {
+        self.count(&Event { row, mark: Mark::Withheld, code: why }, at);
     }
 
     /// Nothing in the log before `seq` concerns it.

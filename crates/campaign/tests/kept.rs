@@ -6,7 +6,7 @@ use campaign::{
     Schedule, State, TemplateUse, Then, Value,
     progress::{Event, Mark},
 };
-use domain::PhoneNumberId;
+use domain::{ConversationKey, PhoneNumberId, message::Customer};
 use futures::TryStreamExt as _;
 
 fn plan() -> Plan {
@@ -142,4 +142,32 @@ async fn files_that_are_none() {
         assert!(error.to_string().contains(why), "{error}");
     }
     assert_eq!(campaigns.get(id).await.unwrap().unwrap().definition.audience, None);
+}
+
+#[tokio::test]
+async fn an_erased_persons_rows_are_emptied_and_that_they_want_nothing_is_kept() {
+    let nats = devstack::Nats::start().await.unwrap();
+    let log = bus::connect(&bus::Config::at(&nats.url())).await.unwrap();
+    let campaigns = Campaigns::open(&log).await.unwrap();
+    let id = campaigns.create(plan(), "ana", 1).await.unwrap().definition.id;
+    let file =
+        "phone,first\n+4917612345678,Ana\n+4917612345679,Bo\n0176 12345678,Ana\n+4917612345679,Bo;too\n";
+    let reading = Reading { country: Some("DE".parse().unwrap()), opted_out: None };
+    let report = campaigns.upload(id, file.as_bytes(), reading, "ana", 2).await.unwrap();
+    assert_eq!((report.accepted, report.rejected), (2, 2));
+    let ana = Customer { phone: Some("4917612345678".into()), ..Customer::default() };
+    assert_eq!(campaigns.erase(std::slice::from_ref(&ana)).await.unwrap(), 2);
+    assert_eq!(campaigns.erase(&[ana]).await.unwrap(), 0);
+    let audience = campaigns.get(id).await.unwrap().unwrap().definition.audience.unwrap();
+    let rows = campaigns.recipients(id, &audience, 0, 0).await.unwrap().unwrap();
+    assert_eq!(rows.iter().map(|row| (row.row, row.is_empty())).collect::<Vec<_>>(), [(0, true), (1, false)]);
+    assert!(rows[0].values.is_empty());
+    let rejected = text(campaigns.rejected(id).await.unwrap()).await;
+    assert!(!rejected.contains("Ana") && rejected.contains("Bo;too"), "{rejected}");
+
+    let key = ConversationKey::from_bytes([7; 16]);
+    assert!(!campaigns.is_suppressed(&key).await.unwrap());
+    campaigns.suppress(&key).await.unwrap();
+    campaigns.suppress(&key).await.unwrap();
+    assert!(campaigns.is_suppressed(&key).await.unwrap());
 }

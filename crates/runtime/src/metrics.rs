@@ -79,6 +79,13 @@ pub const DEAD_LETTERS: &str = "baton.dead_letters";
 /// How long one try of one entry took, by reader and kind (OpenTelemetry's name).
 pub const PROCESS_DURATION: &str = "messaging.process.duration";
 
+/// Recipients of campaigns, by what became of them; `asked`: their fact is in the log.
+pub const CAMPAIGN_RECIPIENTS: &str = "baton.campaign.recipients";
+/// Campaigns that run, by what they wait for; `nothing`: they send.
+pub const CAMPAIGNS_RUNNING: &str = "baton.campaigns.running";
+/// Campaigns that were stopped by what Meta said, by why.
+pub const CAMPAIGNS_STOPPED: &str = "baton.campaigns.stopped";
+
 /// Conversations on the console's board.
 pub const BOARD_CONVERSATIONS: &str = "baton.console.conversations";
 /// Open pages that the console's board is pushed to.
@@ -87,7 +94,7 @@ pub const BOARD_LISTENERS: &str = "baton.console.listeners";
 pub const DOCTOR_BROKEN: &str = "baton.doctor.broken";
 
 /// All of them, with how Prometheus calls them.
-pub const ALL: [(&str, &str); 36] = [
+pub const ALL: [(&str, &str); 39] = [
     (WEBHOOKS, "baton_ingress_webhooks_total"),
     (WEBHOOK_DURATION, "baton_ingress_duration_seconds"),
     (ENTRIES, "baton_ingress_entries_total"),
@@ -120,6 +127,9 @@ pub const ALL: [(&str, &str); 36] = [
     (PARKED, "baton_parked_total"),
     (PARKED_EXPIRED, "baton_parked_expired_total"),
     (DEAD_LETTERS, "baton_dead_letters_total"),
+    (CAMPAIGN_RECIPIENTS, "baton_campaign_recipients_total"),
+    (CAMPAIGNS_RUNNING, "baton_campaigns_running"),
+    (CAMPAIGNS_STOPPED, "baton_campaigns_stopped_total"),
     (BOARD_CONVERSATIONS, "baton_console_conversations"),
     (BOARD_LISTENERS, "baton_console_listeners"),
     (DOCTOR_BROKEN, "baton_doctor_broken"),

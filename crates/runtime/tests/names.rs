@@ -75,7 +75,7 @@ fn sources(directory: &std::path::Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn services_spell_out_no_names_of_their_own() {
     let mut found = Vec::new();
-    for service in ["ingress", "handoff", "assistant", "egress", "console"] {
+    for service in ["ingress", "handoff", "assistant", "egress", "campaigns", "console"] {
         sources(
             &PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../services").join(service).join("src"),
             &mut found,

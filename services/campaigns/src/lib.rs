@@ -13,6 +13,7 @@ mod check;
 mod config;
 mod lease;
 mod limits;
+mod metrics;
 mod planner;
 mod runner;
 mod sender;
@@ -30,7 +31,7 @@ use store::{Pacer, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{lease::Lease, runner::Shared};
+use crate::{lease::Lease, metrics::Metrics, runner::Shared};
 
 /// What time it is; moved in tests.
 #[derive(Clone)]
@@ -86,7 +87,17 @@ pub async fn run(
     let campaigns = Campaigns::open(&log).await.context("open the campaigns")?;
     let lease = Lease::new(campaigns.clone(), config.campaign_lease);
     let pacer = Pacer::new(store);
-    let shared = Shared { config, log: log.clone(), campaigns, whatsapp, settings, keying, pacer, clock };
+    let shared = Shared {
+        config,
+        log: log.clone(),
+        campaigns,
+        whatsapp,
+        settings,
+        keying,
+        pacer,
+        clock,
+        metrics: Metrics::new(),
+    };
     let shared = Arc::new(shared);
     let work = async {
         while let Some(mut held) = shutdown.run_until_cancelled(lease.take()).await {

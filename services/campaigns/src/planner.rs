@@ -35,6 +35,8 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
+    pub(crate) const ALL: [Self; 5] = [Self::Hours, Self::Pace, Self::Limit, Self::Sending, Self::Number];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hours => "quiet hours",

@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Clock, Runner, check,
     limits::Opened,
+    metrics::Metrics,
     sender::{Portfolios, Sender, WHO},
     slot::{Slot, Slots},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) keying: Keying,
     pub(crate) pacer: Pacer,
     pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
 }
 
 impl Shared {
@@ -96,6 +98,8 @@ pub(crate) async fn lead(shared: &Arc<Shared>, session: &CancellationToken) {
         tracing::warn!(error = runtime::error_chain(&error), "begins again");
         session.run_until_cancelled(tokio::time::sleep(AGAIN_AFTER)).await;
     }
+    // Another replica tells now.
+    shared.metrics.running(&[]);
     for (cancelled, _) in lead.senders.values() {
         cancelled.cancel();
     }
@@ -192,7 +196,18 @@ impl Lead<'_> {
         }
         let gone: Vec<_> = self.slot_ids().into_iter().filter(|id| !known.contains(id)).collect();
         gone.into_iter().for_each(|id| self.drop_slot(id));
+        self.tell_running();
         Ok(())
+    }
+
+    fn tell_running(&self) {
+        let waits = |slot: &Arc<Slot>| {
+            let known = slot.known();
+            let running = known.definition.state == State::Running;
+            running.then(|| known.progress.summary.waiting.clone())
+        };
+        let waits: Vec<_> = self.all_slots().values().filter_map(waits).collect();
+        self.shared.metrics.running(&waits);
     }
 
     async fn attend(&mut self, stored: Stored, now: Millis) -> Result<(), campaign::Error> {
@@ -334,6 +349,7 @@ impl Lead<'_> {
             }
             known.moved();
             drop(known);
+            found.iter().for_each(|event| self.shared.metrics.counted(event.mark));
             slot.news.notify_one();
             let failed = found.iter().filter(|event| event.mark == Mark::Failed);
             if let Some(why) = failed.into_iter().find_map(|event| Pause::by_code(event.code)) {
@@ -356,6 +372,7 @@ impl Lead<'_> {
         }
         for (id, why) in &stops {
             self.stop(*id);
+            self.shared.metrics.stopped(*why);
             if let Err(error) = self.command(*id, Command::Stop(*why)).await {
                 tracing::warn!(error = runtime::error_chain(&error), "a campaign's stop was not noted");
             }

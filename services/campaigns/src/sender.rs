@@ -7,7 +7,7 @@ use std::{
 };
 
 use bus::Fact;
-use campaign::{Audience, Category, Command, Cursor, Definition, Pause, Recipient};
+use campaign::{Audience, Category, Command, Cursor, Definition, Pause, Recipient, progress::cause};
 use domain::{
     ConversationKey, Millis,
     outreach::{Mark, Outreach},
@@ -40,6 +40,8 @@ const AT_ONCE: usize = 32;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const LIMIT_KNOWN_FOR: Duration = Duration::from_secs(3_600);
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Then recipients are read again: some may have been erased.
+const CHUNK_KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// What each portfolio has opened, by its name.
 pub(crate) type Portfolios = Arc<Mutex<HashMap<String, Opened>>>;
@@ -56,6 +58,7 @@ struct Chunk {
     group: usize,
     number: u32,
     rows: Vec<Recipient>,
+    read: Instant,
 }
 
 /// What comes after a turn.
@@ -185,10 +188,13 @@ impl Sender {
         most: u32,
         chunk: &mut Option<Chunk>,
     ) -> Result<Option<(Vec<Recipient>, u32)>, campaign::Error> {
-        if !chunk.as_ref().is_some_and(|chunk| chunk.group == group && chunk.number == cursor.chunk) {
+        let same = |chunk: &Chunk| {
+            chunk.group == group && chunk.number == cursor.chunk && chunk.read.elapsed() < CHUNK_KNOWN_FOR
+        };
+        if !chunk.as_ref().is_some_and(same) {
             let read = self.shared.campaigns.recipients(self.slot.id, audience, group, cursor.chunk).await?;
             let Some(rows) = read else { return Ok(None) };
-            *chunk = Some(Chunk { group, number: cursor.chunk, rows });
+            *chunk = Some(Chunk { group, number: cursor.chunk, rows, read: Instant::now() });
         }
         let Some(Chunk { rows: all, .. }) = chunk else { return Ok(None) };
         let from = usize::try_from(cursor.row).unwrap_or(usize::MAX);
@@ -210,7 +216,14 @@ impl Sender {
         let mut facts = Vec::with_capacity(rows.len());
         let mut turn = Turn::Go;
         let not_after = planner.not_after(group, self.shared.clock.now());
+        let mut asked = 0_u32;
         for recipient in rows {
+            if recipient.is_empty() {
+                let mut known = self.slot.known();
+                known.progress.leave_out(recipient.row, cause::ERASED, self.shared.clock.now());
+                asked += 1;
+                continue;
+            }
             // Each has one: the upload sees to it.
             let who = recipient.customer().id().unwrap_or_else(|| domain::CustomerId::new(String::new()));
             let key = self.shared.keying.conversation(&definition.plan.number, &who);
@@ -224,19 +237,21 @@ impl Sender {
                 turn = Turn::Wait(wait, Waiting::Number);
                 break;
             }
+            asked += 1;
             facts.push(self.fact(definition, audience, recipient, (&key, who.as_str()), not_after));
         }
-        let asked = u32::try_from(facts.len()).unwrap_or(u32::MAX);
-        if asked == 0 {
-            return (Ok(0), turn);
+        let sent = u32::try_from(facts.len()).unwrap_or(u32::MAX);
+        if sent == 0 {
+            return (Ok(asked), turn);
         }
         // Counted before it is certain: whoever is asked for again after a crash counts again.
         let portfolio = self.shared.portfolio(channel);
         {
             let mut portfolios = self.portfolios.lock().unwrap_or_else(PoisonError::into_inner);
-            portfolios.entry(portfolio).or_default().add(self.shared.clock.now(), asked);
+            portfolios.entry(portfolio).or_default().add(self.shared.clock.now(), sent);
         }
-        planner.asked(asked);
+        planner.asked(sent);
+        self.shared.metrics.asked(sent);
         let appended = self.shared.log.append_facts(facts, AT_ONCE, |_, _| {}).await;
         (appended.map(|()| asked), turn)
     }

@@ -78,7 +78,8 @@ impl Trouble {
 
     /// An upgrade as docs/operations.md has it: one replica at a time, in that order.
     pub fn rolling(replicas: usize) -> Vec<Self> {
-        let steps = UPGRADE.into_iter().flat_map(|service| (0..replicas).map(move |replica| (service, replica)));
+        let steps =
+            UPGRADE.into_iter().flat_map(|service| (0..replicas).map(move |replica| (service, replica)));
         steps.map(|(service, replica)| Self::Restart { service, replica }).collect()
     }
 
@@ -100,7 +101,11 @@ impl Trouble {
             // What it takes to make it and to get over it, roughly.
             planned += Duration::from_secs(match trouble {
                 Self::Pause { seconds, .. } | Self::Stutter { seconds, .. } => seconds + 3,
-                Self::Kill { .. } | Self::Restart { .. } | Self::KillNats { .. } | Self::KillValkey { .. } | Self::EmptyValkey => 5,
+                Self::Kill { .. }
+                | Self::Restart { .. }
+                | Self::KillNats { .. }
+                | Self::KillValkey { .. }
+                | Self::EmptyValkey => 5,
             });
             all.push(trouble);
         }

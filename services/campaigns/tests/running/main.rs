@@ -5,6 +5,7 @@
 mod world;
 
 use campaign::{Command, Pause, Quiet, Schedule, State};
+use domain::message::Customer;
 use proto::v1::{self, entry::Body};
 use world::{Answers, NOON, World};
 
@@ -20,6 +21,22 @@ async fn everybody_is_asked_for_once_and_counted() {
     assert_eq!((summary.rows, summary.queued, summary.failed), (250, 250, 0));
     let definition = world.definition(id).await;
     assert_eq!(definition.plan.template.text, "Hi {{1}}!");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_was_erased_is_not_asked_for_and_the_campaign_ends() {
+    let world = World::start(Answers::Accept).await;
+    let replica = world.replica().await;
+    let id = world.campaign(5, Schedule::default(), None).await;
+    let erased = Customer { phone: Some("4917612000002".into()), ..Customer::default() };
+    assert_eq!(world.campaigns.erase(&[erased]).await.unwrap(), 1);
+    world.command(id, Command::Start).await;
+    world.until_state(id, "finished").await;
+    let summary = world.until_summary(id, |summary| summary.accepted == 4).await;
+    assert_eq!((summary.queued, summary.withheld), (5, 1));
+    assert_eq!(summary.causes.get(&campaign::progress::cause::ERASED), Some(&1));
+    assert_eq!(world.asked().await.len(), 4);
     replica.stop().await;
 }
 

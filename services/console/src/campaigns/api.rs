@@ -228,9 +228,7 @@ async fn remove(
     Path(id): Path<String>,
     query: Result<Query<Based>, QueryRejection>,
 ) -> Result<StatusCode, Rejected> {
-    let id = super::parse(&id)?;
-    console.campaigns.campaigns().await?.delete(id, based(query)?).await?;
-    tracing::info!(by = caller.name(), campaign = %id, "campaign removed");
+    console.campaigns.delete(&id, based(query)?, caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -31,6 +31,7 @@ impl Cause {
             cause::TOO_LATE => Some(("Their time had passed.", "Let the schedule end later.")),
             cause::UNKNOWN => Some(("WhatsApp does not say what became of it.", "Nothing.")),
             cause::FILE => Some(("The header's file could not be had.", "Upload it again.")),
+            cause::ERASED => Some(("They were erased before their turn.", "Nothing.")),
             cause::OTHERS => Some(("Other causes.", "See the export.")),
             _ => None,
         };

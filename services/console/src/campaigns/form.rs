@@ -165,6 +165,70 @@ pub(super) fn plan(fields: &Fields, info: &TemplateInfo) -> Result<Plan, Vec<Str
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
+/// What the form is filled with for a plan: the other way round.
+pub(super) fn fields(plan: &Plan) -> Fields {
+    let mut fields = Fields::new();
+    let mut say = |name: String, value: String| {
+        if !value.is_empty() {
+            fields.insert(name, value);
+        }
+    };
+    let template = &plan.template;
+    say("number".into(), plan.number.as_str().to_owned());
+    say("template".into(), format!("{}|{}", template.name, template.language));
+    say("name".into(), plan.name.clone());
+    let header = template.header.iter().filter_map(|header| match header {
+        HeaderUse::Text { value } => Some(("h0".to_owned(), value)),
+        HeaderUse::Media { .. } => None,
+    });
+    let body = template.body.iter().enumerate().map(|(place, of)| (format!("b{place}"), &of.value));
+    let buttons = template.buttons.iter().filter_map(|of| match &of.button {
+        ButtonKind::Url { ending } => Some((format!("u{}", of.index), ending)),
+        ButtonKind::QuickReply { .. } => None,
+    });
+    for (id, value) in header.chain(body).chain(buttons) {
+        let (from, text) = match value {
+            Value::Fixed(text) => ("fixed", text),
+            Value::Column(column) => ("column", column),
+        };
+        say(format!("{id}_from"), from.to_owned());
+        say(id, text.clone());
+    }
+    let schedule = &plan.schedule;
+    for (name, at) in [("start_at", schedule.start_at), ("ends_at", schedule.ends_at)] {
+        let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+        say(name.into(), at.map(|at| at.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default());
+    }
+    if let Some(quiet) = schedule.quiet {
+        say("quiet_from".into(), quiet.from.strftime("%H:%M").to_string());
+        say("quiet_to".into(), quiet.to.strftime("%H:%M").to_string());
+    }
+    for (name, _, day) in DAYS {
+        if schedule.weekdays.is_empty() || schedule.weekdays.contains(&day) {
+            say(format!("day_{name}"), "on".into());
+        }
+    }
+    say("per_minute".into(), plan.per_minute.map(|pace| pace.to_string()).unwrap_or_default());
+    let (reply, rules) = match &plan.reply {
+        Reply::Rep => ("rep", String::new()),
+        Reply::Assistant => ("assistant", String::new()),
+        Reply::Keywords { rules } => ("keywords", rules.iter().map(line_of).collect()),
+    };
+    say("reply".into(), reply.into());
+    say("rules".into(), rules);
+    say("answered_within_days".into(), plan.answered_within_seconds.div_ceil(24 * 3600).to_string());
+    fields
+}
+
+fn line_of(rule: &KeywordRule) -> String {
+    let to = match rule.to {
+        Destination::Rep => "rep",
+        Destination::Assistant => "assistant",
+        Destination::OptOut => "opt-out",
+    };
+    format!("{} = {to}\n", rule.words.join(", "))
+}
+
 fn schedule(fields: &Fields, problems: &mut Vec<String>) -> Schedule {
     let said = |name: &str| fields.get(name).map_or("", |value| value.trim());
     let mut moment = |name: &str| match said(name) {
@@ -280,6 +344,7 @@ mod tests {
         assert_eq!((plan.schedule.weekdays.len(), plan.per_minute), (1, Some(600)));
         assert!(matches!(&plan.reply, Reply::Keywords { rules } if rules.len() == 2));
         assert_eq!(plan.answered_within_seconds, 604_800);
+        assert_eq!(super::plan(&super::fields(&plan), &sale()), Ok(plan), "and the other way round");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use bus::Log;
 use campaign::{
     Campaigns, Category, Command, Error, NotNow, OptOuts, Reading, Reason, State, Stored, Summary,
 };
-use domain::{PhoneNumberId, derive::Keying, outreach::CampaignId};
+use domain::{ConversationKey, PhoneNumberId, Seq, derive::Keying, message::Customer, outreach::CampaignId};
 use futures::stream::unfold;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,13 @@ impl Kept {
 
     async fn progress(&self, id: CampaignId) -> Result<Option<Summary>, Rejected> {
         Ok(self.campaigns().await?.progress(id).await?)
+    }
+
+    async fn delete(&self, id: &str, revision: Seq, by: &str) -> Result<(), Rejected> {
+        let id = parse(id)?;
+        self.campaigns().await?.delete(id, revision).await?;
+        tracing::info!(by, campaign = %id, "campaign removed");
+        Ok(())
     }
 
     /// `by`: for the record.
@@ -122,6 +129,23 @@ impl Kept {
 }
 
 impl Kept {
+    /// Takes people out of all audiences.
+    pub(crate) async fn erase(&self, people: &[Customer]) -> Result<usize, RouteError> {
+        let erased = async { Ok::<_, Rejected>(self.campaigns().await?.erase(people).await?) };
+        erased.await.map_err(|rejected| rejected.error)
+    }
+
+    /// Remembers without a name that nobody wants marketing in this conversation.
+    pub(crate) async fn suppress(&self, key: &ConversationKey) -> Result<(), RouteError> {
+        let kept = async { Ok::<_, Rejected>(self.campaigns().await?.suppress(key).await?) };
+        kept.await.map_err(|rejected| rejected.error)
+    }
+
+    pub(crate) async fn is_suppressed(&self, key: &ConversationKey) -> Result<bool, RouteError> {
+        let asked = async { Ok::<_, Rejected>(self.campaigns().await?.is_suppressed(key).await?) };
+        asked.await.map_err(|rejected| rejected.error)
+    }
+
     /// Who is not to get it; none where everybody is: it is no marketing.
     async fn opted_out(&self, id: CampaignId) -> Result<Option<OptOuts>, Rejected> {
         let stored = self.campaigns().await?.get(id).await?.ok_or(RouteError::UnknownCampaign)?;
@@ -129,7 +153,7 @@ impl Kept {
         if plan.template.category != Category::Marketing || !stored.definition.state.is_open() {
             return Ok(None);
         }
-        Ok(Some(OptOuts::read(&self.0.log, &self.0.keying, &plan.number).await?))
+        Ok(Some(OptOuts::read(&self.0.log, self.campaigns().await?, &self.0.keying, &plan.number).await?))
     }
 }
 

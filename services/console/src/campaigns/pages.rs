@@ -46,6 +46,8 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/campaigns/{id}/stream", get(follow))
         .route("/campaigns/{id}/actions", post(act))
         .route("/campaigns/{id}/people", post(people))
+        .route("/campaigns/{id}/edit", get(edit_form).post(edit).layer(DefaultBodyLimit::max(MAX_FORM_BYTES)))
+        .route("/campaigns/{id}/delete", post(remove))
         .route(
             "/campaigns/{id}/audience",
             post(audience).layer(DefaultBodyLimit::max(super::MAX_UPLOAD_BYTES)),
@@ -72,11 +74,11 @@ struct Row {
 }
 
 impl Row {
-    fn of(Stored { definition, .. }: &Stored) -> Self {
+    fn of(Stored { definition, .. }: &Stored, console: &Console) -> Self {
         Self {
             id: definition.id.to_string(),
             name: definition.plan.name.clone(),
-            number: definition.plan.number.as_str().to_owned(),
+            number: number_name(console, &definition.plan.number),
             template: definition.plan.template.name.clone(),
             state: definition.state.as_str(),
             class: class(&definition.state),
@@ -84,6 +86,17 @@ impl Row {
             created: definition.history.first().map(|change| when(change.at)).unwrap_or_default(),
         }
     }
+}
+
+/// As people know it; its id where it is not in the settings.
+fn number_name(console: &Console, number: &PhoneNumberId) -> String {
+    let settings = console.checks.settings();
+    let channel = settings.as_ref().and_then(|settings| settings.channel(number));
+    channel.map_or_else(|| number.as_str().to_owned(), named)
+}
+
+fn named(channel: &Channel) -> String {
+    format!("{} {}", channel.name, channel.display_phone_number)
 }
 
 /// The badge's.
@@ -104,7 +117,10 @@ fn refused(caller: &Caller, rejected: Rejected) -> Response {
 async fn list(State(console): State<Console>, May { caller, .. }: May<Read>) -> Response {
     let all = async { Ok::<_, Rejected>(console.campaigns.campaigns().await?.list().await?) };
     match all.await {
-        Ok(all) => page(StatusCode::OK, &List { caller, rows: all.iter().map(Row::of).collect() }),
+        Ok(all) => page(
+            StatusCode::OK,
+            &List { caller, rows: all.iter().map(|stored| Row::of(stored, &console)).collect() },
+        ),
         Err(rejected) => refused(&caller, rejected),
     }
 }
@@ -122,6 +138,11 @@ struct Picked {
 #[template(path = "campaigns_new.html")]
 struct New {
     caller: Caller,
+    title: &'static str,
+    /// Where the form goes.
+    action: String,
+    /// Of the campaign that is edited.
+    revision: Option<u64>,
     problems: Vec<String>,
     channels: Vec<(String, String)>,
     number: String,
@@ -179,22 +200,20 @@ async fn new(
     query: Result<Query<Picked>, QueryRejection>,
 ) -> Response {
     let picked = query.map(|Query(picked)| picked).unwrap_or_default();
-    form_page(&console, caller, &picked, Fields::new(), Vec::new()).await
+    form_page(&console, caller, &picked, None, Fields::new(), Vec::new()).await
 }
 
 async fn form_page(
     console: &Console,
     caller: Caller,
     picked: &Picked,
+    edited: Option<(&str, u64)>,
     fields: Fields,
     problems: Vec<String>,
 ) -> Response {
     let Some(settings) = console.checks.settings() else { return failed(&caller, RouteError::NoSettings) };
-    let named = |channel: &Channel| {
-        let id = channel.phone_number_id.as_str().to_owned();
-        (id, format!("{} {}", channel.name, channel.display_phone_number))
-    };
-    let channels: Vec<_> = settings.channels.iter().map(named).collect();
+    let choice = |channel: &Channel| (channel.phone_number_id.as_str().to_owned(), named(channel));
+    let channels: Vec<_> = settings.channels.iter().map(choice).collect();
     let only = if let [(only, _)] = channels.as_slice() { only.clone() } else { String::new() };
     let number = if picked.number.is_empty() { only } else { picked.number.clone() };
     let channel = settings.channel(&PhoneNumberId::new(number.as_str()));
@@ -206,6 +225,9 @@ async fn form_page(
     let found = approved.clone().find(|info| Offered::of(info).id == picked.template);
     let shown = New {
         caller,
+        title: if edited.is_some() { "Edit campaign" } else { "New campaign" },
+        action: edited.map_or_else(|| "/campaigns".into(), |(id, _)| format!("/campaigns/{id}/edit")),
+        revision: edited.map(|(_, revision)| revision),
         channels,
         number: if channel.is_some() { number } else { String::new() },
         picked: found.map(|info| (Offered::of(info), Shape::of(info))),
@@ -224,6 +246,11 @@ async fn create(
     body: Result<Form<Fields>, FormRejection>,
 ) -> Response {
     let Ok(Form(fields)) = body else { return failed(&caller, RouteError::MalformedBody) };
+    save(&console, caller, None, fields).await
+}
+
+/// What the form says, as a new campaign or in place of what was.
+async fn save(console: &Console, caller: Caller, edited: Option<(&str, u64)>, fields: Fields) -> Response {
     let said = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let picked = Picked { number: said("number"), template: said("template") };
     let settings = console.checks.settings();
@@ -240,16 +267,69 @@ async fn create(
     );
     let plan = match plan {
         Ok(plan) => plan,
-        Err(problems) => return form_page(&console, caller, &picked, fields, problems).await,
+        Err(problems) => return form_page(console, caller, &picked, edited, fields, problems).await,
     };
-    let created =
-        async { Ok(console.campaigns.campaigns().await?.create(plan, caller.name(), now()).await?) };
-    match created.await {
+    let saved = async {
+        let campaigns = console.campaigns.campaigns().await?;
+        Ok(match edited {
+            None => campaigns.create(plan, caller.name(), now()).await?,
+            Some((id, revision)) => {
+                campaigns.edit(super::parse(id)?, revision, plan, caller.name(), now()).await?
+            }
+        })
+    };
+    match saved.await {
         Ok(stored) => Redirect::to(&format!("/campaigns/{}", stored.definition.id)).into_response(),
         Err(Rejected { problems, .. }) if !problems.is_empty() => {
-            form_page(&console, caller, &picked, fields, problems).await
+            form_page(console, caller, &picked, edited, fields, problems).await
         }
         Err(rejected) => refused(&caller, rejected),
+    }
+}
+
+async fn edit_form(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+) -> Response {
+    let stored = match console.campaigns.get(&id).await {
+        Ok(stored) => stored,
+        Err(rejected) => return refused(&caller, rejected),
+    };
+    if !stored.definition.state.is_open() {
+        return failed(&caller, RouteError::NotNow);
+    }
+    let fields = form::fields(&stored.definition.plan);
+    let picked = Picked { number: fields["number"].clone(), template: fields["template"].clone() };
+    form_page(&console, caller, &picked, Some((&id, stored.revision)), fields, Vec::new()).await
+}
+
+fn revision_in(fields: &Fields) -> Option<u64> {
+    fields.get("revision")?.parse().ok()
+}
+
+async fn edit(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    body: Result<Form<Fields>, FormRejection>,
+) -> Response {
+    let Ok(Form(fields)) = body else { return failed(&caller, RouteError::MalformedBody) };
+    let Some(revision) = revision_in(&fields) else { return failed(&caller, RouteError::MalformedBody) };
+    save(&console, caller, Some((&id, revision)), fields).await
+}
+
+async fn remove(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    body: Result<Form<Fields>, FormRejection>,
+) -> Response {
+    let Ok(Form(fields)) = body else { return failed(&caller, RouteError::MalformedBody) };
+    let Some(revision) = revision_in(&fields) else { return failed(&caller, RouteError::MalformedBody) };
+    match console.campaigns.delete(&id, revision, caller.name()).await {
+        Ok(()) => Redirect::to("/campaigns").into_response(),
+        Err(rejected) => shown(&console, caller, &id, Some(rejected)).await,
     }
 }
 
@@ -258,6 +338,8 @@ async fn create(
 struct One {
     caller: Caller,
     row: Row,
+    revision: u64,
+    deletable: bool,
     stream: String,
     told: Option<Told>,
     problems: Vec<String>,
@@ -285,7 +367,13 @@ struct One {
 }
 
 impl One {
-    fn of(caller: Caller, stored: &Stored, summary: Option<&Summary>, rejected: Option<Rejected>) -> Self {
+    fn of(
+        console: &Console,
+        caller: Caller,
+        stored: &Stored,
+        summary: Option<&Summary>,
+        rejected: Option<Rejected>,
+    ) -> Self {
         let definition = &stored.definition;
         let plan = &definition.plan;
         let report = definition.audience.as_ref().map(|audience| &audience.report);
@@ -307,7 +395,9 @@ impl One {
             ]
         };
         Self {
-            row: Row::of(stored),
+            row: Row::of(stored, console),
+            revision: stored.revision,
+            deletable: definition.state.is_open() || definition.state.is_over(),
             stream: format!("/campaigns/{}/stream", definition.id),
             told,
             problems,
@@ -319,7 +409,7 @@ impl One {
             causes: summary.map(|summary| Cause::of(summary, definition)).unwrap_or_default(),
             text: preview(&plan.template),
             language: plan.template.language.clone(),
-            about: about(stored),
+            about: about(stored, console),
             columns: definition.columns(),
             is_open: definition.state.is_open(),
             pickable: definition.columns().iter().all(|column| COLUMNS.contains(&column.as_str())),
@@ -369,9 +459,9 @@ const fn why(state: &Standing) -> &'static str {
     }
 }
 
-fn about(Stored { definition, .. }: &Stored) -> Vec<(&'static str, String)> {
+fn about(Stored { definition, .. }: &Stored, console: &Console) -> Vec<(&'static str, String)> {
     let schedule = &definition.plan.schedule;
-    let mut about = vec![("Number", definition.plan.number.as_str().to_owned())];
+    let mut about = vec![("Number", number_name(console, &definition.plan.number))];
     let moment = |at: Option<i64>| at.map(|at| format!("{} UTC", when(at)));
     about.extend(moment(schedule.start_at).map(|at| ("Starts", at)));
     about.extend(moment(schedule.ends_at).map(|at| ("Ends", at)));
@@ -404,7 +494,7 @@ async fn shown(console: &Console, caller: Caller, id: &str, rejected: Option<Rej
     match found.await {
         Ok((stored, summary)) => {
             let status = rejected.as_ref().map_or(StatusCode::OK, |rejected| rejected.error.status());
-            page(status, &One::of(caller, &stored, summary.as_ref(), rejected))
+            page(status, &One::of(console, caller, &stored, summary.as_ref(), rejected))
         }
         Err(rejected) => refused(&caller, rejected),
     }

@@ -3,7 +3,7 @@
 use campaign::{Summary, progress::Point};
 
 /// In the picture's own units (`viewBox`).
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 712.0;
 const TOP: f64 = 8.0;
 const HEIGHT: f64 = 150.0;
@@ -11,7 +11,7 @@ const HEIGHT: f64 = 150.0;
 pub(super) struct Plot {
     pub(super) curves: Vec<Curve>,
     /// Lines across, with what they stand for.
-    pub(super) lines: Vec<(f64, u32)>,
+    pub(super) lines: Vec<(f64, String)>,
     /// Below: where, how it is anchored, and the time in UTC.
     pub(super) times: Vec<(f64, &'static str, String)>,
     /// For who cannot see it.
@@ -63,9 +63,18 @@ impl Plot {
         Some(Self {
             says: says.join(", "),
             curves,
-            lines: [0, scale / 2, scale].map(|count| (height(count), count)).to_vec(),
+            lines: [0, scale / 2, scale].map(|count| (height(count), short(count))).to_vec(),
             times: vec![(LEFT, "start", when(series.from)), (RIGHT, "end", when(end))],
         })
+    }
+}
+
+/// At most four characters: on a phone there is no room for more.
+fn short(count: u32) -> String {
+    match count {
+        0..=9_999 => count.to_string(),
+        10_000..=999_999 => format!("{}k", count / 1_000),
+        1_000_000.. => format!("{}M", count / 1_000_000),
     }
 }
 
@@ -81,6 +90,12 @@ mod tests {
     use campaign::progress::Series;
 
     use super::*;
+
+    #[test]
+    fn labels_are_short() {
+        let shorts = [0, 9_999, 10_500, 999_999, 1_000_000].map(short);
+        assert_eq!(shorts, ["0", "9999", "10k", "999k", "1M"]);
+    }
 
     #[test]
     fn lines_rise_and_stay_in_the_picture() {

@@ -15,7 +15,7 @@ use bus::{Entry, Log, MediaStore};
 use domain::{ContactId, ConversationKey, Seq, session::Owner};
 use proto::{
     subjects::{self, Kind},
-    v1::{entry::Body, media_fetched},
+    v1::{self, entry::Body, media_fetched},
 };
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -50,6 +50,8 @@ pub(super) struct Erased {
     /// Of the log, with timers and what was set aside; not those of the history.
     pub(super) entries: u64,
     pub(super) files: usize,
+    /// Of campaigns' lists.
+    pub(super) rows: usize,
 }
 
 pub(super) async fn erase(
@@ -81,8 +83,16 @@ async fn all(
     // Whoever reads the audit sees the beginning of one that was cut.
     tracing::info!(by = caller.name(), contact = %person.contact, conversations = keys.len(), forced, "a contact is being erased");
     let newest = log.last("conv.>").await?.map_or(0, |entry| entry.seq);
-    let mut erased = Erased { conversations: keys.len(), entries: 0, files: 0 };
+    let mut erased = Erased { conversations: keys.len(), entries: 0, files: 0, rows: 0 };
     let mut deleted = BTreeSet::new();
+    // That they want nothing outlives who they are.
+    for (key, state) in &person.conversations {
+        if state.as_ref().is_some_and(|state| state.no_marketing && state.group.is_none()) {
+            console.campaigns.suppress(key).await?;
+        }
+    }
+    // Before the log: a campaign that goes on would begin a new one.
+    erased.rows = console.campaigns.erase(&person.customers()).await?;
     for (key, state) in &person.conversations {
         let mut sessions: BTreeSet<_> =
             console.lookup.sessions_of(key).await?.into_iter().map(|session| session.id).collect();
@@ -111,9 +121,25 @@ async fn all(
     for key in &keys {
         console.board.forget(*key);
         log.tell_erased(key).await?;
+        still_unwanted(console, key, &person).await?;
     }
     tracing::info!(by = caller.name(), contact = %person.contact, entries = erased.entries, files = erased.files, "a contact was erased");
     Ok(erased)
+}
+
+/// What a campaign or another system asks for is withheld as before: the conversation begins anew with
+/// that wish, and nothing else.
+async fn still_unwanted(console: &Console, key: &ConversationKey, person: &Person) -> Result<(), RouteError> {
+    let number = person.conversations.iter().find(|(known, _)| known == key);
+    let number = number.and_then(|(_, state)| Some(state.as_ref()?.number.as_str().to_owned()));
+    let Some(phone_number_id) = number else { return Ok(()) };
+    if !console.campaigns.is_suppressed(key).await? {
+        return Ok(());
+    }
+    let body = proto::encode(Body::Consent(v1::Consent { phone_number_id, wanted: false }));
+    let subject = subjects::fact(key, Kind::Consent, &format!("erased-{key}"));
+    console.lookup.log().append_fact(&subject, body, Some(ENDING)).await?;
+    Ok(())
 }
 
 /// Reps are not left with a chat that goes nowhere. As far as Salesforce does it in time.

@@ -118,6 +118,30 @@ async fn a_campaign_is_made_by_hand_given_its_list_and_watched() {
     assert!(bench.page("/campaigns", 200).await.contains("paused"));
     act("cancel", 200).await;
     act("start", 409).await;
+    assert_eq!(bench.request(Method::GET, &format!("{address}/edit")).send().await.unwrap().status(), 409);
+
+    // Another one is changed by hand, and removed.
+    let made = post(&fields).await.unwrap();
+    let address = made.headers()["location"].to_str().unwrap().to_owned();
+    let edited = bench.page(&format!("{address}/edit"), 200).await;
+    assert!(edited.contains("Edit campaign") && edited.contains("price = assistant"), "{edited}");
+    let revision =
+        bench.json(bench.request(Method::GET, &format!("/api/v1{address}")), 200).await["revision"]
+            .to_string();
+    let send = async |path: &str, fields: &[(&str, &str)]| {
+        let request = bench.request(Method::POST, &format!("{address}/{path}"));
+        request.header(FORM.0, FORM.1).body(form(fields)).send().await.unwrap().status().as_u16()
+    };
+    let changed =
+        [fields.as_slice(), &[("revision", revision.as_str()), ("answered_within_days", "3")]].concat();
+    assert_eq!(send("edit", &changed).await, 303);
+    assert_eq!(send("edit", &changed).await, 409, "based on what was");
+    let about = bench.json(bench.request(Method::GET, &format!("/api/v1{address}")), 200).await;
+    assert_eq!(about["campaign"]["answered_within_seconds"], 3 * 86_400, "{about}");
+    assert_eq!(send("delete", &[("revision", "1")]).await, 409);
+    let revision = about["revision"].to_string();
+    assert_eq!(send("delete", &[("revision", &revision)]).await, 303);
+    bench.page(&address, 404).await;
     bench.stop().await;
 }
 

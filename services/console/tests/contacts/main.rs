@@ -337,6 +337,25 @@ async fn an_erased_person_is_gone_from_everywhere_and_may_come_back_as_somebody_
 }
 
 #[tokio::test]
+async fn an_opt_out_outlives_who_said_it() {
+    let bench = Bench::start(async |_, _| {}).await;
+    let (key, _) = bench.person(1, "Ana", Owner::Assistant).await;
+    let head = bench.servers.log.head(&key).await.unwrap().unwrap();
+    let mut stored = StoredDecision::decode(head.payload).unwrap();
+    (stored.answers, stored.decision.state.no_marketing) = (head.seq, true);
+    bench.servers.log.append_decision(&key, head.seq, stored.encode()).await.unwrap();
+    let erased = bench.post(&format!("/contacts/{}/erase", contact(1)), &json!({}), 200).await;
+    assert_eq!(erased["conversations"], 1, "{erased}");
+    let left = bench.servers.log.read(vec![subjects::conversation(&key)], 1, Seq::MAX, 10).await.unwrap();
+    let [wish] = left.as_slice() else { panic!("{left:?}") };
+    let Body::Consent(consent) = proto::decode(wish.payload.clone()).unwrap() else { panic!("{wish:?}") };
+    assert_eq!((consent.phone_number_id.as_str(), consent.wanted), ("100", false));
+    let campaigns = campaign::Campaigns::open(&bench.servers.log).await.unwrap();
+    assert!(campaigns.is_suppressed(&key).await.unwrap());
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_crash_left_is_erased_by_doing_it_again() {
     let bench = Bench::start(async |_, _| {}).await;
     let (key, _) = bench.person(1, "Ana", Owner::Assistant).await;
