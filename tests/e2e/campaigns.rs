@@ -1,6 +1,6 @@
 //! Campaigns on the whole stack: who gets what, what they share, what stops them.
 
-use e2e::sim::{Act, Customer, Happening, Say, What};
+use e2e::sim::{Act, Customer, Happening, Say, Template, What};
 use serde_json::{Value, json};
 use xtask::stack::{NUMBER, WABA};
 
@@ -253,5 +253,70 @@ async fn a_campaign_is_paused_resumed_and_cancelled_and_tells_whom_it_left_out()
     let page = world.http.get(format!("{}/campaigns/{id}", world.console)).send().await.unwrap();
     assert!(page.text().await.unwrap().contains("no hour of the schedule suits"));
     assert!(world.export(&id).await.contains("not sent,,no hour of the schedule suits"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_headers_file_is_uploaded_once_for_everybody() {
+    let world = World::start().await;
+    let control = &world.stack.control;
+    let components = vec![
+        json!({ "type": "HEADER", "format": "IMAGE" }),
+        json!({ "type": "BODY", "text": "Look, {{1}}!" }),
+    ];
+    let look = Template { components, ..Template::text(WABA, "look", "en_US", "") };
+    control.set_template(&look).await.unwrap();
+    let api = format!("{}/api/v1", world.console);
+    let plan = json!({
+        "name": "Look", "number": NUMBER,
+        "template": {
+            "name": "look", "language": "en_US", "category": look.category, "text": "Look, {{1}}!",
+            "body": [{ "column": "first" }],
+            "header": { "kind": "media", "media": "image", "object": "", "name": "", "mime": "" },
+        },
+    });
+    let made: Value =
+        world.http.post(format!("{api}/campaigns")).json(&plan).send().await.unwrap().json().await.unwrap();
+    let id = made["campaign"]["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
+    let list = world.http.post(format!("{api}/campaigns/{id}/audience")).body(list(3, 20));
+    assert_eq!(list.send().await.unwrap().status(), 200);
+    let start = world.http.post(format!("{api}/campaigns/{id}/actions")).json(&json!({ "action": "start" }));
+    let told: Value = start.send().await.unwrap().json().await.unwrap();
+    assert_eq!(told["problems"][0], "the header's file is not uploaded yet", "{told}");
+    let put = async |kind: &str| {
+        let url = format!("{api}/campaigns/{id}/header?name=chairs.jpg");
+        let put = world.http.put(url).header("content-type", kind.to_owned());
+        let answer = put.body(&b"\xff\xd8\xff\xe0 a picture"[..]).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    assert_eq!(put("audio/ogg").await.1["error"], "unfit_file");
+    let (status, about) = put("image/jpeg").await;
+    assert_eq!(status, 200, "{about}");
+    world.does(&id, "start").await;
+    world
+        .until_campaign(&id, "all are reached", |about| {
+            about["campaign"]["state"]["is"] == "finished" && about["progress"]["accepted"] == 20
+        })
+        .await;
+
+    // Another system sends the same file.
+    let mut file = about["campaign"]["template"]["header"].clone();
+    file.as_object_mut().unwrap().remove("kind");
+    let mut single = order("+34600000009");
+    single["template"] = json!({ "name": "look", "language": "en_US", "body": ["Ana"], "header": file });
+    world.sent("look-for-ana", &single).await;
+    world.gets(&Customer::phone("34600000009", ""), "Look, Ana!").await;
+    file["object"] = json!("somebody-elses");
+    single["template"]["header"] = file;
+    let url = format!("{api}/messages");
+    let refused =
+        world.http.post(url).header("idempotency-key", "look-for-bo").json(&single).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+
+    let record = control.record(1).await.unwrap();
+    let uploads = record.iter().filter(
+        |entry| matches!(&entry.what, What::WaRequest { endpoint, .. } if endpoint.contains("media_upload")),
+    );
+    assert_eq!(uploads.count(), 1);
     world.stop().await;
 }

@@ -3,7 +3,10 @@
 use domain::{Millis, PhoneNumberId, outreach::CampaignId};
 use serde::{Deserialize, Serialize};
 
-use crate::{schedule::Schedule, template::TemplateUse};
+use crate::{
+    schedule::Schedule,
+    template::{HeaderUse, TemplateUse},
+};
 
 /// Longer names are refused.
 pub const MAX_NAME_CHARS: usize = 120;
@@ -83,6 +86,9 @@ impl Plan {
             && (rules.len() > 50 || rules.iter().any(|rule| rule.words.is_empty() || rule.words.len() > 50))
         {
             problems.push("keyword rules: at most 50, each with 1 to 50 words".into());
+        }
+        if self.template.header.as_ref().is_some_and(HeaderUse::is_foreign) {
+            problems.push("the header's file was not uploaded as one".into());
         }
         problems.extend(self.schedule.problem());
         problems
@@ -358,6 +364,9 @@ impl Definition {
                         .push("the template asks for columns that the audience was uploaded without".into());
                 }
                 Some(_) => {}
+            }
+            if self.plan.template.header.as_ref().is_some_and(HeaderUse::lacks_file) {
+                problems.push("the header's file is not uploaded yet".into());
             }
             if then == Then::Schedule && self.plan.schedule.start_at.is_none() {
                 problems.push("the schedule has no time to start at".into());

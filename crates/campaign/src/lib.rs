@@ -33,6 +33,7 @@ pub use progress::{Cursor, Progress, Summary};
 pub use report::{Reason, Report, Unusable};
 pub use schedule::{Day, Quiet, Schedule};
 pub use template::{
-    ButtonKind, ButtonUse, Category, HeaderUse, Known, Media, ParameterUse, TemplateUse, Value, variables,
+    ButtonKind, ButtonUse, Category, HEADER_FILES, HeaderUse, Known, Media, ParameterUse, TemplateUse, Value,
+    variables,
 };
 pub use unsent::Unsent;

@@ -55,13 +55,35 @@ pub enum HeaderUse {
     Text {
         value: Value,
     },
-    /// The same file for everybody, in Baton's object store (`bus::Log::media`).
+    /// The same file for everybody, in Baton's object store (`bus::Log::media`), under a name that begins
+    /// with [`HEADER_FILES`]; empty: it is not uploaded yet.
     Media {
         object: String,
         media: Media,
         name: String,
         mime: String,
     },
+}
+
+/// What files of headers are called: nothing else of the store can be sent in a template.
+pub const HEADER_FILES: &str = "header-";
+
+impl HeaderUse {
+    /// Whether its file is still to be uploaded.
+    pub const fn lacks_file(&self) -> bool {
+        match self {
+            Self::Text { .. } => false,
+            Self::Media { object, .. } => object.is_empty(),
+        }
+    }
+
+    /// Whether it names what is no header's file.
+    pub fn is_foreign(&self) -> bool {
+        match self {
+            Self::Text { .. } => false,
+            Self::Media { object, .. } => !object.is_empty() && !object.starts_with(HEADER_FILES),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +95,17 @@ pub enum Media {
 }
 
 impl Media {
+    /// For people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Document => "document",
+        }
+    }
+
     /// As Meta writes it in a template's header.
-    const fn format(self) -> &'static str {
+    pub const fn format(self) -> &'static str {
         match self {
             Self::Image => "IMAGE",
             Self::Video => "VIDEO",

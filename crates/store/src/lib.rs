@@ -20,6 +20,7 @@ mod seal;
 mod sign_ins;
 mod state;
 mod tokens;
+mod uploads;
 
 use std::time::Duration;
 

@@ -33,6 +33,8 @@ pub(crate) enum RouteError {
     /// Not in this state, or something is missing.
     NotNow,
     AudienceUnusable,
+    /// No header of a template can be made of it.
+    UnfitFile,
     UnknownCountry,
     /// One list at a time.
     UploadBusy,
@@ -149,9 +151,11 @@ impl RouteError {
             | Self::CampaignChanged
             | Self::NotNow
             | Self::WithPeople => StatusCode::CONFLICT,
-            Self::MalformedRecipient | Self::UnknownNumber | Self::TemplateUnfit | Self::AudienceUnusable => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::MalformedRecipient
+            | Self::UnknownNumber
+            | Self::TemplateUnfit
+            | Self::UnfitFile
+            | Self::AudienceUnusable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnknownSession
             | Self::UnknownContact
             | Self::UnknownMessage
@@ -339,6 +343,11 @@ impl RouteError {
                 "audience_unusable",
                 "The list cannot be used; the one before stays.",
                 "It is a CSV file in UTF-8 with headings: phone or bsuid, and the template's columns.",
+            ),
+            Self::UnfitFile => (
+                "unfit_file",
+                "WhatsApp takes no such file in a template's header.",
+                "It has a name and a type; JPEG or PNG up to 5 MB, MP4 up to 16 MB, documents up to 100 MB.",
             ),
             Self::UnknownCountry => {
                 ("unknown_country", "There is no such country.", "Write its two letters: DE, BR …")

@@ -68,7 +68,8 @@ pub async fn run(
             config.send_ledger,
             metrics.clone(),
             pacer.clone(),
-            Files::new(media.clone(), settings.clone()).context("set up the client for reps' files")?,
+            Files::new(media.clone(), settings.clone(), store.clone())
+                .context("set up the client for reps' files")?,
         ),
     };
     let fetching = Fetching { settings: settings.clone(), log: log.clone(), whatsapp, media };

@@ -7,7 +7,7 @@ use axum::{
         DefaultBodyLimit, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing,
 };
@@ -24,7 +24,7 @@ use crate::{
     access::{May, Operate, Read, Right},
     board::now,
     error::RouteError,
-    messages::Rejected,
+    messages::{HeaderFile, Rejected, file_in, mime},
     openapi::{Api, Operation, schema, taken},
 };
 
@@ -116,6 +116,17 @@ pub(crate) fn api() -> Api {
             .fails(&unknown)
             .fails(&[RouteError::MalformedCampaign, RouteError::AudienceUnusable])
             .fails(&[RouteError::NotNow, RouteError::UploadBusy, RouteError::CampaignChanged]),
+        )
+        .on(
+            "put",
+            "/campaigns/{id}/header",
+            routing::put(header_file).layer(DefaultBodyLimit::disable()),
+            Operation::new("The file of the template's header: the body, with its type", Right::Operate)
+                .query("name", "As recipients see it, where it is a document", json!({"type": "string"}))
+                .body(json!({"type": "string", "format": "binary"}))
+                .answers(200, "Kept", about())
+                .fails(&unknown)
+                .fails(&[RouteError::UnfitFile, RouteError::NotNow, RouteError::CampaignChanged]),
         )
         .get(
             "/campaigns/{id}/rejected.csv",
@@ -257,6 +268,30 @@ async fn audience(
     let bytes = request.with_limited_body().into_body().into_data_stream().map_err(std::io::Error::other);
     let report = console.campaigns.upload(&id, StreamReader::new(bytes), &country, caller.name()).await?;
     Ok(Json(Taken { accepted: report.accepted, rejected: report.rejected, reasons: reasons(&report) }))
+}
+
+#[derive(Deserialize)]
+struct Called {
+    #[serde(default)]
+    name: String,
+}
+
+async fn header_file(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    query: Result<Query<Called>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<About>, Rejected> {
+    let Query(Called { name }) = query.map_err(|_| RouteError::UnfitFile)?;
+    let stored = console.campaigns.get(&id).await?;
+    if !stored.definition.state.is_open() {
+        return Err(RouteError::NotNow.into());
+    }
+    let file = HeaderFile::keep(console.lookup.log(), &name, mime(&headers), file_in(body)).await?;
+    let stored = console.campaigns.set_header(&id, &file, caller.name()).await?;
+    about(&console, stored).await
 }
 
 async fn people(

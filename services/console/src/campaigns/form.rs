@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use campaign::{
-    ButtonKind, ButtonUse, Category, Day, HeaderUse, KeywordRule, ParameterUse, Plan, Quiet, Reply, Schedule,
-    TemplateUse, Value, variables,
+    ButtonKind, ButtonUse, Category, Day, HeaderUse, KeywordRule, Media, ParameterUse, Plan, Quiet, Reply,
+    Schedule, TemplateUse, Value, variables,
 };
 use domain::{Millis, PhoneNumberId, outreach::Destination};
 use jiff::civil::{DateTime, Time};
@@ -64,8 +64,8 @@ impl Shape {
         let mut problems: Vec<String> = (known.others.iter())
             .map(|part| format!("It has a part that cannot be filled in here: {}.", part.to_lowercase()))
             .collect();
-        if !matches!(known.header_format.as_str(), "" | "TEXT") {
-            problems.push("Its header is a file: make the campaign by the API.".into());
+        if !matches!(known.header_format.as_str(), "" | "TEXT") && media_of(&known.header_format).is_none() {
+            problems.push("Its header cannot be filled in here.".into());
         }
         for (place, (kind, url)) in known.buttons.iter().enumerate() {
             if kind == "URL" && !variables(url).is_empty() {
@@ -91,6 +91,11 @@ impl Shape {
     }
 }
 
+/// A header that is a file.
+fn media_of(format: &str) -> Option<Media> {
+    [Media::Image, Media::Video, Media::Document].into_iter().find(|media| media.format() == format)
+}
+
 /// The plan that the fields tell, or everything that is wrong.
 pub(super) fn plan(fields: &Fields, info: &TemplateInfo) -> Result<Plan, Vec<String>> {
     let mut problems = Shape::of(info).problems;
@@ -103,8 +108,16 @@ pub(super) fn plan(fields: &Fields, info: &TemplateInfo) -> Result<Plan, Vec<Str
         if said(&format!("{id}_from")) == "fixed" { Value::Fixed(text) } else { Value::Column(text) }
     };
     let known = known(info);
-    let header =
-        variables(&known.header_text).first().map(|_| HeaderUse::Text { value: value("h0", "the header") });
+    let header = match media_of(&known.header_format) {
+        // Uploaded on the campaign's page.
+        Some(media) => {
+            Some(HeaderUse::Media { object: String::new(), media, name: String::new(), mime: String::new() })
+        }
+        None => {
+            let text = variables(&known.header_text).first().copied();
+            text.map(|_| HeaderUse::Text { value: value("h0", "the header") })
+        }
+    };
     let body: Vec<ParameterUse> = variables(&known.body)
         .into_iter()
         .enumerate()

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bus::Log;
 use campaign::{
-    Campaigns, Category, Command, Error, NotNow, OptOuts, Reading, Reason, State, Stored, Summary,
+    Campaigns, Category, Command, Error, HeaderUse, NotNow, OptOuts, Reading, Reason, State, Stored, Summary,
 };
 use domain::{ConversationKey, PhoneNumberId, Seq, derive::Keying, message::Customer, outreach::CampaignId};
 use futures::stream::unfold;
@@ -27,7 +27,12 @@ use tokio_util::{io::StreamReader, sync::CancellationToken};
 
 use self::people::Filter;
 pub(crate) use self::{api::api, pages::router};
-use crate::{board::now, error::RouteError, lookup::Lookup, messages::Rejected};
+use crate::{
+    board::now,
+    error::RouteError,
+    lookup::Lookup,
+    messages::{HeaderFile, Rejected},
+};
 
 /// Of an uploaded list, in bytes: a million rows of half a kilobyte.
 const MAX_UPLOAD_BYTES: usize = 512 * 1024 * 1024;
@@ -63,6 +68,22 @@ impl Kept {
 
     async fn progress(&self, id: CampaignId) -> Result<Option<Summary>, Rejected> {
         Ok(self.campaigns().await?.progress(id).await?)
+    }
+
+    /// The file of its template's header.
+    async fn set_header(&self, id: &str, file: &HeaderFile, by: &str) -> Result<Stored, Rejected> {
+        let id = parse(id)?;
+        let header = HeaderUse::from(file);
+        let changed = self.campaigns().await?.change(id, |definition| {
+            if !definition.state.is_open() {
+                return Err(NotNow("a campaign that was started keeps its header".into()).into());
+            }
+            definition.plan.template.header = Some(header.clone());
+            definition.state = State::Draft;
+            definition.record(by, "header's file uploaded", now());
+            Ok(())
+        });
+        Ok(changed.await?)
     }
 
     async fn delete(&self, id: &str, revision: Seq, by: &str) -> Result<(), Rejected> {

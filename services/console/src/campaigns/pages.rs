@@ -31,7 +31,7 @@ use crate::{
     access::{Caller, May, Operate, Read},
     board::now,
     error::{RouteError, Told},
-    messages::Rejected,
+    messages::{HeaderFile, Rejected},
     pages::{failed, page},
 };
 
@@ -48,6 +48,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/campaigns/{id}/people", post(people))
         .route("/campaigns/{id}/edit", get(edit_form).post(edit).layer(DefaultBodyLimit::max(MAX_FORM_BYTES)))
         .route("/campaigns/{id}/delete", post(remove))
+        .route("/campaigns/{id}/header", post(header_file).layer(DefaultBodyLimit::disable()))
         .route(
             "/campaigns/{id}/audience",
             post(audience).layer(DefaultBodyLimit::max(super::MAX_UPLOAD_BYTES)),
@@ -265,7 +266,7 @@ async fn save(console: &Console, caller: Caller, edited: Option<(&str, u64)>, fi
         || Err(vec!["the template cannot be looked at right now: pick it again".to_owned()]),
         |info| form::plan(&fields, info),
     );
-    let plan = match plan {
+    let mut plan = match plan {
         Ok(plan) => plan,
         Err(problems) => return form_page(console, caller, &picked, edited, fields, problems).await,
     };
@@ -274,6 +275,14 @@ async fn save(console: &Console, caller: Caller, edited: Option<(&str, u64)>, fi
         Ok(match edited {
             None => campaigns.create(plan, caller.name(), now()).await?,
             Some((id, revision)) => {
+                // The form has no file: the one before stays.
+                let before = console.campaigns.get(id).await?.definition.plan.template;
+                let wanted = &mut plan.template;
+                if wanted.header.as_ref().is_some_and(campaign::HeaderUse::lacks_file)
+                    && before.name == wanted.name
+                {
+                    wanted.header = before.header;
+                }
                 campaigns.edit(super::parse(id)?, revision, plan, caller.name(), now()).await?
             }
         })
@@ -354,6 +363,8 @@ struct One {
     language: String,
     about: Vec<(&'static str, String)>,
     columns: Vec<String>,
+    /// What the header asks for, and the name of what was uploaded.
+    header: Option<(&'static str, String)>,
     is_open: bool,
     /// The list of people that we know has all columns.
     pickable: bool,
@@ -411,6 +422,10 @@ impl One {
             language: plan.template.language.clone(),
             about: about(stored, console),
             columns: definition.columns(),
+            header: plan.template.header.as_ref().and_then(|header| match header {
+                campaign::HeaderUse::Text { .. } => None,
+                campaign::HeaderUse::Media { media, name, .. } => Some((media.word(), name.clone())),
+            }),
             is_open: definition.state.is_open(),
             pickable: definition.columns().iter().all(|column| COLUMNS.contains(&column.as_str())),
             taken: report.map(|report| (report.accepted, report.rejected, report.unsure_zones)),
@@ -547,6 +562,34 @@ async fn people(
     match console.campaigns.pick(&id, filter, &console.lookup, caller.name()).await {
         Ok(_) => Redirect::to(&format!("/campaigns/{id}#audience")).into_response(),
         Err(rejected) => shown(&console, caller, &id, Some(rejected)).await,
+    }
+}
+
+async fn header_file(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    Path(id): Path<String>,
+    mut form: Multipart,
+) -> Response {
+    loop {
+        let field = match form.next_field().await {
+            Ok(Some(field)) => field,
+            Ok(None) | Err(_) => return failed(&caller, RouteError::MalformedBody),
+        };
+        if field.name() != Some("file") {
+            continue;
+        }
+        let name = field.file_name().unwrap_or_default().to_owned();
+        let kind = field.content_type().unwrap_or_default().to_owned();
+        let file = StreamReader::new(field.map_err(std::io::Error::other));
+        let kept = async {
+            let file = HeaderFile::keep(console.lookup.log(), &name, &kind, file).await?;
+            console.campaigns.set_header(&id, &file, caller.name()).await
+        };
+        return match kept.await {
+            Ok(_) => Redirect::to(&format!("/campaigns/{id}")).into_response(),
+            Err(rejected) => shown(&console, caller, &id, Some(rejected)).await,
+        };
     }
 }
 

@@ -6,6 +6,7 @@
 //! is refused.
 
 mod follow;
+mod header_file;
 mod request;
 mod templates;
 
@@ -13,8 +14,11 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
+    body::{self, Bytes},
+    extract::{
+        DefaultBodyLimit, Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing,
@@ -22,16 +26,20 @@ use axum::{
 use bus::{Records, Replaced};
 use campaign::Known;
 use domain::{PhoneNumberId, derive::uuid, message::Customer, outreach::Outreach, settings::Channel};
+use futures::TryStreamExt as _;
 use proto::v1::{self, entry::Body};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 use self::{
     follow::{Followed, MessageId, follow},
     request::Wanted,
 };
 pub(crate) use self::{
+    header_file::HeaderFile,
     request::category,
     templates::{Templates, known},
 };
@@ -66,6 +74,16 @@ pub(crate) fn api() -> Api {
                 .fails(&[RouteError::MalformedNonce, RouteError::MalformedMessage])
                 .fails(&[RouteError::MalformedRecipient, RouteError::UnknownNumber])
                 .fails(&[RouteError::TemplateUnfit, RouteError::NonceReused, RouteError::NoSettings]),
+        )
+        .on(
+            "post",
+            "/messages/files",
+            routing::post(keep).layer(DefaultBodyLimit::disable()),
+            Operation::new("Upload the file of a template's header: the body, with its type", Right::Operate)
+                .query("name", "As recipients see it, where it is a document", json!({"type": "string"}))
+                .body(json!({"type": "string", "format": "binary"}))
+                .answers(201, "What names it in a message or a campaign", schema::<HeaderFile>())
+                .fails(&[RouteError::UnfitFile]),
         )
         .get(
             "/messages/{id}",
@@ -117,6 +135,35 @@ struct Sent {
     repeated: bool,
     /// False: Meta could not be asked about the template, which is sent as it is.
     checked: bool,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    #[serde(default)]
+    name: String,
+}
+
+async fn keep(
+    State(console): State<Console>,
+    May { caller, .. }: May<Operate>,
+    query: Result<Query<Called>, QueryRejection>,
+    headers: HeaderMap,
+    body: body::Body,
+) -> Result<(StatusCode, Json<HeaderFile>), RouteError> {
+    let Query(Called { name }) = query.map_err(|_| RouteError::UnfitFile)?;
+    let kept = HeaderFile::keep(console.lookup.log(), &name, mime(&headers), file_in(body)).await?;
+    tracing::info!(by = caller.name(), "a header's file was uploaded");
+    Ok((StatusCode::CREATED, Json(kept)))
+}
+
+/// What a body says it is.
+pub(crate) fn mime(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+/// A body, as it comes.
+pub(crate) fn file_in(body: body::Body) -> impl AsyncRead + Unpin + Send {
+    StreamReader::new(Box::pin(body.into_data_stream().map_err(std::io::Error::other)))
 }
 
 async fn send(

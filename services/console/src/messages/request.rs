@@ -11,6 +11,7 @@ use domain::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::HeaderFile;
 use crate::error::RouteError;
 
 /// Of one word or number, or of a name.
@@ -52,14 +53,21 @@ pub(super) struct Named {
     pub(super) name: String,
     /// Meta's code: `en_US`.
     pub(super) language: String,
-    /// The text header's parameter.
+    /// The text header's parameter, or what the upload of its file answered.
     #[serde(default)]
-    header: Option<String>,
+    header: Option<InHeader>,
     /// In order, or by name where the template has named parameters.
     #[serde(default)]
     body: Parameters,
     #[serde(default)]
     buttons: Vec<Button>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum InHeader {
+    Text(String),
+    File(HeaderFile),
 }
 
 /// Holds what is written to a customer: never printed.
@@ -159,7 +167,17 @@ impl Wanted {
         if values.len() > MAX_PARAMETERS || buttons.len() > MAX_BUTTONS {
             problems.push(format!("at most {MAX_PARAMETERS} parameters and {MAX_BUTTONS} buttons"));
         }
-        if values.into_iter().chain(header).any(|value| value.trim().is_empty()) {
+        let text = match header {
+            Some(InHeader::Text(text)) => Some(text),
+            Some(InHeader::File(file)) => {
+                if file.is_foreign() {
+                    problems.push("template.header: upload the file first".into());
+                }
+                None
+            }
+            None => None,
+        };
+        if values.into_iter().chain(text).any(|value| value.trim().is_empty()) {
             problems.push("a parameter is empty".into());
         }
         for button in buttons {
@@ -192,7 +210,10 @@ impl Wanted {
             name: name.clone(),
             language: language.clone(),
             category: known.and_then(|known| category(&known.category)).unwrap_or(Category::Utility),
-            header: header.as_ref().map(|text| HeaderUse::Text { value: fixed(text) }),
+            header: header.as_ref().map(|header| match header {
+                InHeader::Text(text) => HeaderUse::Text { value: fixed(text) },
+                InHeader::File(file) => HeaderUse::from(file),
+            }),
             body: match body {
                 Parameters::Positional(values) => values.iter().map(|text| parameter(None, text)).collect(),
                 Parameters::Named(values) => {

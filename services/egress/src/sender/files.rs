@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bus::{Failure, MediaStore};
@@ -17,9 +18,11 @@ use domain::{
 use futures::Stream;
 use runtime::settings::{Derived, Live};
 use salesforce::{Attachments, ConfigError, Download, FetchError};
+use store::Store;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::Semaphore,
+    time::Instant,
 };
 use whatsapp::{
     client::{Body, Class, SendError},
@@ -34,6 +37,10 @@ const PIECE: usize = 64 * 1024;
 const BUFFERED: usize = 1;
 /// Uploads remembered for the retries of their sends.
 const REMEMBERED: usize = 1_024;
+/// WhatsApp keeps an uploaded file for 30 days (`whatsapp-cloud-api.md` §6.1).
+const REUSED_FOR: Duration = Duration::from_secs(25 * 24 * 3600);
+/// Before the cache is asked again.
+const LOOKED_UP_FOR: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) struct Files {
     media: MediaStore,
@@ -42,8 +49,14 @@ pub(crate) struct Files {
     attachments: Derived<Option<Attachments>>,
     transfers: Semaphore,
     buffered: Semaphore,
-    uploads: Mutex<HashMap<SendId, (String, MediaKind)>>,
+    uploads: Mutex<HashMap<SendId, Uploaded>>,
+    store: Store,
+    /// Of templates, by number and object; and when that was looked up.
+    headers: tokio::sync::Mutex<HashMap<(PhoneNumberId, String), (Uploaded, Instant)>>,
 }
+
+/// WhatsApp's id of a file, and what it goes as.
+type Uploaded = (String, MediaKind);
 
 /// Why a file is not at Meta's.
 pub(crate) enum Unsent {
@@ -68,11 +81,12 @@ fn client(settings: &Settings) -> Result<Attachments, ConfigError> {
 impl Files {
     /// # Errors
     /// When there can be no client for reps' files.
-    pub(crate) fn new(media: MediaStore, settings: Live) -> Result<Self, ConfigError> {
+    pub(crate) fn new(media: MediaStore, settings: Live, store: Store) -> Result<Self, ConfigError> {
         let now = settings.now();
         let attachments = Derived::new(Arc::clone(&now), Some(client(&now)?));
         let (transfers, buffered) = (Semaphore::new(TRANSFERS), Semaphore::new(BUFFERED));
-        Ok(Self { media, settings, attachments, transfers, buffered, uploads: Mutex::default() })
+        let (uploads, headers) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self { media, settings, attachments, transfers, buffered, uploads, store, headers })
     }
 
     /// The client for reps' files, as the settings are now.
@@ -96,11 +110,66 @@ impl Files {
         channel: &Channel,
         send: SendId,
         body: &Outgoing,
-    ) -> Result<Option<(String, MediaKind)>, Unsent> {
+    ) -> Result<Option<Uploaded>, Unsent> {
         let Some(attachment) = file_of(body) else { return Ok(None) };
+        if let (Outgoing::Template(_), File::Stored { object }) = (body, &attachment.file) {
+            return self.shared(whatsapp, number, channel, attachment, object).await.map(Some);
+        }
         if let Some(known) = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).get(&send) {
             return Ok(Some(known.clone()));
         }
+        let uploaded = self.upload(whatsapp, number, channel, attachment).await?;
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        if uploads.len() >= REMEMBERED {
+            uploads.clear();
+        }
+        Ok(Some(uploads.entry(send).insert_entry(uploaded).get().clone()))
+    }
+
+    /// The file of a template's header goes to many: it is uploaded once for a number, by whoever needs
+    /// it first; the others wait.
+    async fn shared(
+        &self,
+        whatsapp: &whatsapp::Client,
+        number: &PhoneNumberId,
+        channel: &Channel,
+        attachment: &Attachment,
+        object: &str,
+    ) -> Result<Uploaded, Unsent> {
+        let place = (number.clone(), object.to_owned());
+        let mut headers = self.headers.lock().await;
+        if let Some((uploaded, at)) = headers.get(&place)
+            && at.elapsed() < LOOKED_UP_FOR
+        {
+            return Ok(uploaded.clone());
+        }
+        // Without the cache it is uploaded again: that costs a little and harms nobody.
+        let known = self.store.uploaded(number, object).await.unwrap_or_default();
+        let uploaded = match (known, attachment.kind) {
+            (Some(id), Some(kind)) => (id, kind),
+            (Some(_) | None, _) => {
+                let uploaded = self.upload(whatsapp, number, channel, attachment).await?;
+                let kept = self.store.remember_upload(number, object, &uploaded.0, REUSED_FOR).await;
+                if let Err(error) = kept {
+                    tracing::debug!(error = runtime::error_chain(&error), "an upload was not remembered");
+                }
+                uploaded
+            }
+        };
+        if headers.len() >= REMEMBERED {
+            headers.clear();
+        }
+        headers.insert(place, (uploaded.clone(), Instant::now()));
+        Ok(uploaded)
+    }
+
+    async fn upload(
+        &self,
+        whatsapp: &whatsapp::Client,
+        number: &PhoneNumberId,
+        channel: &Channel,
+        attachment: &Attachment,
+    ) -> Result<Uploaded, Unsent> {
         let limit = max_bytes(MediaKind::Document);
         // A file may not be ready at once: whoever waits for it keeps no other from being sent.
         let opened = match &attachment.file {
@@ -127,11 +196,7 @@ impl Files {
             .upload_stream(number, token, &attachment.name, &attachment.mime, bytes, length)
             .await
             .map_err(unsent)?;
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        if uploads.len() >= REMEMBERED {
-            uploads.clear();
-        }
-        Ok(Some(uploads.entry(send).insert_entry((uploaded.id, kind)).get().clone()))
+        Ok((uploaded.id, kind))
     }
 
     /// What is to be uploaded, read as it goes, and how long it is.
