@@ -170,7 +170,9 @@ impl<H: Handler> Attempt<H> {
         );
         let _ = span.set_parent(entry.trace.clone());
         let started = Instant::now();
-        let work = AssertUnwindSafe(self.shared.handler.handle(entry, &self.lease)).catch_unwind();
+        // Boxed: it is wrapped several times, and many lanes wait at the same time.
+        let work = Box::pin(self.shared.handler.handle(entry, &self.lease));
+        let work = AssertUnwindSafe(work).catch_unwind();
         let work = tokio::time::timeout(self.shared.options.handle_within, work).instrument(span);
         let result = match watched(work, alone).await {
             Ok(Ok(result)) => result,

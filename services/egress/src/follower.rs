@@ -107,7 +107,9 @@ impl Followers {
                 let follower =
                     Follower::new(Arc::clone(&self.shared), key, running.id, receiver, &running.trace);
                 let stop = running.stop.clone();
-                self.tasks.spawn(async move { stop.run_until_cancelled_owned(follower.run()).await });
+                // Boxed: whatever wraps a future may hold it twice over, and there are thousands.
+                let follower = Box::pin(follower.run());
+                self.tasks.spawn(stop.run_until_cancelled_owned(follower));
                 state.running.insert(key, running);
             }
         }

@@ -100,7 +100,9 @@ impl Sending {
         for (_, output) in stored.outputs() {
             match output {
                 Output::Send(send) => {
-                    self.sender.deliver(key, entry.seq, state, channel()?, send, lease).await?;
+                    // Boxed: most decisions send nothing.
+                    let delivered = self.sender.deliver(key, entry.seq, state, channel()?, send, lease);
+                    Box::pin(delivered).await?;
                 }
                 Output::Seen { wamid, typing } => {
                     self.sender.seen(state, channel()?, wamid, *typing, entry.at).await;
