@@ -18,6 +18,7 @@ mod planner;
 mod runner;
 mod sender;
 mod slot;
+mod window;
 
 use std::sync::Arc;
 

@@ -348,6 +348,11 @@ impl Lead<'_> {
                 continue;
             }
             known.moved();
+            for event in &found {
+                if matches!(event.mark, Mark::Accepted | Mark::Failed | Mark::Withheld) {
+                    known.settled(event.row);
+                }
+            }
             drop(known);
             found.iter().for_each(|event| self.shared.metrics.counted(event.mark));
             slot.news.notify_one();

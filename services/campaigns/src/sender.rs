@@ -141,7 +141,11 @@ impl Sender {
         };
         let room = Room {
             in_flight: in_flight(&self.slots, &definition.plan.number),
-            most_in_flight: channel.messages_per_second.max(1).saturating_mul(IN_FLIGHT_SECONDS),
+            most_in_flight: channel
+                .messages_per_second
+                .max(1)
+                .saturating_mul(IN_FLIGHT_SECONDS)
+                .min(self.slot.known().window()),
             limit_left,
             limit_more_at,
         };
@@ -251,6 +255,10 @@ impl Sender {
             portfolios.entry(portfolio).or_default().add(self.shared.clock.now(), sent);
         }
         planner.asked(sent);
+        if let Some(last) = rows.iter().take(usize::try_from(asked).unwrap_or(0)).rfind(|row| !row.is_empty())
+        {
+            self.slot.known().asking(last.row);
+        }
         self.shared.metrics.asked(sent);
         let appended = self.shared.log.append_facts(facts, AT_ONCE, |_, _| {}).await;
         (appended.map(|()| asked), turn)

@@ -10,9 +10,12 @@ use campaign::{Definition, Progress};
 use domain::{PhoneNumberId, Seq, outreach::CampaignId};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::window::Window;
+
 /// Messages without any outcome for so long take no room any more: they lie in the dead letters, or
 /// wait for a person.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
+const LOST_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -32,12 +35,24 @@ pub(crate) struct Known {
     pub(crate) dirty: bool,
     given_up: u32,
     moved: Instant,
+    /// How many may be on their way.
+    window: Window,
+    /// One of them, and when it was asked for.
+    sample: Option<(u32, Instant)>,
 }
 
 impl Slot {
     pub(crate) fn new(definition: Definition, progress: Progress, revision: Seq) -> Self {
-        let known =
-            Known { definition, progress, revision, dirty: false, given_up: 0, moved: Instant::now() };
+        let known = Known {
+            definition,
+            progress,
+            revision,
+            dirty: false,
+            given_up: 0,
+            moved: Instant::now(),
+            window: Window::new(),
+            sample: None,
+        };
         Self { id: known.definition.id, inner: Mutex::new(known), news: Notify::new() }
     }
 
@@ -52,6 +67,33 @@ impl Known {
     pub(crate) fn moved(&mut self) {
         self.moved = Instant::now();
         self.dirty = true;
+    }
+
+    /// How many may be on their way.
+    pub(crate) fn window(&mut self) -> u32 {
+        // One whose outcome does not come says only that something is slow.
+        if let Some((_, at)) = self.sample
+            && at.elapsed() > LOST_AFTER
+        {
+            self.window.took(at.elapsed());
+            self.sample = None;
+        }
+        self.window.size()
+    }
+
+    /// The row is being asked for.
+    pub(crate) fn asking(&mut self, row: u32) {
+        self.sample.get_or_insert((row, Instant::now()));
+    }
+
+    /// Something became of the row's message.
+    pub(crate) fn settled(&mut self, row: u32) {
+        if let Some((sampled, at)) = self.sample
+            && sampled == row
+        {
+            self.window.took(at.elapsed());
+            self.sample = None;
+        }
     }
 
     /// Asked for, and still on its way.
