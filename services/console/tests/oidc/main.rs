@@ -293,8 +293,8 @@ async fn another_providers_answer_is_not_taken_for_ours() {
 #[tokio::test]
 async fn a_provider_that_does_not_fit_is_not_gone_to() {
     let bench = Bench::start().await;
-    type Fault = fn(&mut Value);
-    let faults: [(&str, Fault); 5] = [
+    type Spoils = fn(&mut Value);
+    let faults: [(&str, Spoils); 5] = [
         ("issuer", |told| told["issuer"] = "https://evil.example".into()),
         ("plain", |told| told["token_endpoint"] = "http://evil.example/token".into()),
         ("no PKCE", |told| told["code_challenge_methods_supported"] = json!(["plain"])),
