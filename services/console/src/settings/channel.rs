@@ -48,11 +48,27 @@ pub(super) struct PolicyEdit {
     pub(super) read_receipts: Option<bool>,
     /// keep-waiting or back-to-assistant.
     pub(super) nobody_available: Option<String>,
+    /// An empty time zone: the team is always there.
+    pub(super) hours: Option<Hours>,
+    /// keep-waiting, message or leave-note.
+    pub(super) after_hours: Option<String>,
     pub(super) stop_words: Option<Vec<String>>,
     /// An empty name: none.
     pub(super) rescue_template: Option<Rescue>,
     /// By their names; an empty one: the default.
     pub(super) texts: BTreeMap<String, String>,
+}
+
+/// When the team is there, by its own clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Hours {
+    /// Europe/Madrid.
+    pub(super) time_zone: String,
+    /// By mon to sun: 09:00-14:00, 16:00-24:00. A day that is left out is closed.
+    pub(super) week: BTreeMap<String, Vec<String>>,
+    /// Closed all day: 2026-12-25.
+    pub(super) closed_on: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +109,8 @@ pub(super) struct PolicyView {
     pub(super) language: String,
     pub(super) read_receipts: bool,
     pub(super) nobody_available: String,
+    pub(super) hours: Option<Hours>,
+    pub(super) after_hours: String,
     pub(super) stop_words: Vec<String>,
     pub(super) rescue_template: Option<Rescue>,
     /// What is said where it differs from the default.
@@ -100,7 +118,7 @@ pub(super) struct PolicyView {
 }
 
 /// What Baton itself says: its name, when, and the default.
-pub(super) fn texts() -> [(&'static str, &'static str, String); 8] {
+pub(super) fn texts() -> [(&'static str, &'static str, String); 11] {
     let Texts {
         connecting,
         team_unreachable,
@@ -109,6 +127,9 @@ pub(super) fn texts() -> [(&'static str, &'static str, String); 8] {
         no_team,
         queue_position,
         nobody_goodbye,
+        after_hours_waiting,
+        after_hours,
+        after_hours_note,
         opted_out,
     } = Texts::default();
     [
@@ -116,6 +137,13 @@ pub(super) fn texts() -> [(&'static str, &'static str, String); 8] {
         ("queue_position", "Place in the queue ({position} is the place)", queue_position),
         ("nobody_available", "Nobody is available, and the place is kept", nobody_available),
         ("nobody_goodbye", "Nobody is available, and the assistant is back", nobody_goodbye),
+        (
+            "after_hours_waiting",
+            "The team is away, and the place is kept ({back} is when it is back)",
+            after_hours_waiting,
+        ),
+        ("after_hours", "The team is away, and the assistant stays ({back})", after_hours),
+        ("after_hours_note", "The team is away and finds a note ({back})", after_hours_note),
         ("team_unreachable", "Salesforce cannot be reached", team_unreachable),
         ("chat_ended", "The chat with the team has ended", chat_ended),
         ("no_team", "There is no team to hand off to", no_team),
@@ -157,6 +185,7 @@ impl PolicyView {
         let seconds = |name: &str, usual: std::time::Duration| number(policy, name, usual.as_secs());
         let words = policy.get("stop_words").and_then(Value::as_array);
         let rescue = policy.get("rescue_template").filter(|template| template.is_object());
+        let hours = policy.get("hours").filter(|hours| hours.is_object());
         let texts = policy.get("texts").and_then(Value::as_object);
         let or = |name: &str, usual: &str| {
             let own = text(policy, name);
@@ -176,6 +205,8 @@ impl PolicyView {
             language: or("language", &usual.language),
             read_receipts: flag(policy, "read_receipts", usual.read_receipts),
             nobody_available: or("nobody_available", "keep-waiting"),
+            hours: hours.and_then(|hours| serde_json::from_value(hours.clone()).ok()),
+            after_hours: or("after_hours", "keep-waiting"),
             stop_words: words
                 .into_iter()
                 .flatten()
@@ -300,6 +331,24 @@ fn change(
             say("nobody_available", "is keep-waiting or back-to-assistant");
         }
         policy.insert("nobody_available".into(), nobody.as_str().into());
+    }
+    match &edit.hours {
+        Some(hours) if hours.time_zone.trim().is_empty() => {
+            if hours.week.values().any(|spans| !spans.is_empty()) {
+                say("hours.time_zone", "is empty: the hours are by whose clock?");
+            }
+            policy.remove("hours");
+        }
+        Some(hours) => {
+            policy.insert("hours".into(), json!(hours));
+        }
+        None => {}
+    }
+    if let Some(after) = &edit.after_hours {
+        if !matches!(after.as_str(), "keep-waiting" | "message" | "leave-note") {
+            say("after_hours", "is keep-waiting, message or leave-note");
+        }
+        policy.insert("after_hours".into(), after.as_str().into());
     }
     if let Some(words) = &edit.stop_words {
         policy.insert("stop_words".into(), json!(words));
