@@ -40,6 +40,12 @@ pub(super) struct Asked {
     done: String,
 }
 
+impl Asked {
+    pub(super) fn is(&self, done: &str) -> bool {
+        self.done == done
+    }
+}
+
 #[derive(Template)]
 #[template(path = "channels_whatsapp.html")]
 struct List {
@@ -194,7 +200,12 @@ fn policy(view: &View) -> Vec<Input> {
         Input::new("language", "Language of the customers", Kind::Line, policy.language.clone())
             .help("As Salesforce writes it, where nothing tells better.")
             .placeholder("en_US"),
-        Input::new("stop_words", "Words that end the chat with the team, one a line", Kind::Area, policy.stop_words.join("\n")),
+        number("echo_quiet_seconds", "The assistant is quiet after an answer in the WhatsApp Business app, in seconds", policy.echo_quiet_seconds),
+        Input::new("stop_words", "Words that end the chat with the team, one a line", Kind::Area, policy.stop_words.join("\n"))
+            .help("A message that is just one of them."),
+        Input::new("opt_out_words", "Words that stop marketing messages, one a line", Kind::Area, policy.opt_out_words.join("\n"))
+            .help("A message, or a button, that is just one of them. The customer is told."),
+        Input::new("opt_in_words", "… and let them come again, one a line", Kind::Area, policy.opt_in_words.join("\n")),
         Input::new("read_receipts", "Customers see that messages were read, and that somebody types", Kind::Tick, tick(policy.read_receipts)),
     ]
 }
@@ -262,7 +273,7 @@ fn sayings(view: &View) -> Vec<Input> {
     texts().into_iter().map(input).collect()
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
@@ -278,12 +289,15 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         opening_patience_seconds: form.number("opening_patience_seconds", &mut wrong),
         parked_keep_seconds: form.number("parked_keep_seconds", &mut wrong),
         queue_notice_seconds: form.number("queue_notice_seconds", &mut wrong),
+        echo_quiet_seconds: form.number("echo_quiet_seconds", &mut wrong),
         language: form.text("language"),
         read_receipts: Some(form.is_ticked("read_receipts")),
         nobody_available: form.text("nobody_available"),
         hours: Some(hours(form)),
         after_hours: form.text("after_hours"),
         stop_words: Some(lines(form.get("stop_words"))),
+        opt_out_words: Some(lines(form.get("opt_out_words"))),
+        opt_in_words: Some(lines(form.get("opt_in_words"))),
         rescue_template: Some(Rescue {
             name: form.get("rescue_template").trim().to_owned(),
             language: form.get("rescue_language").trim().to_owned(),
@@ -293,6 +307,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
             .into_iter()
             .map(|(name, ..)| (name.to_owned(), form.get(name).trim().to_owned()))
             .collect(),
+        translations: BTreeMap::new(),
     });
     if !wrong.is_empty() {
         return Err(Refused::Invalid(wrong));
@@ -307,6 +322,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         messages_per_second,
         escalation_partner: Some(form.is_ticked("escalation_partner")),
         policy,
+        responder: None,
     })
 }
 
