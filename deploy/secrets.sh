@@ -27,6 +27,7 @@ printf 'k1:%s\n' "$(openssl rand -base64 32)" | keep master_key
 random | keep console_token
 # People and tokens of the console: docs/operations.md, "Who may sign in". Blank: the token alone.
 printf '' | keep console_users
+printf '' | keep console_oidc_client_secret
 
 # NATS: one user per service, and those for people.
 if [ ! -s nats_passwords ]; then

@@ -48,7 +48,7 @@ fn owner() -> impl Strategy<Value = Owner> {
         cause().prop_map(|timer| Stage::Resting { timer }),
     ];
     let held = prop::option::of((1u64.., any::<u64>()).prop_map(|(from, through)| Held { from, through }));
-    let opening = (cause(), brief(), stage, any::<u32>(), any::<u64>(), held, cause(), any::<[bool; 3]>())
+    let opening = (cause(), brief(), stage, any::<u32>(), any::<u64>(), held, cause(), any::<[bool; 4]>())
         .prop_map(
             |(
                 follow,
@@ -58,7 +58,7 @@ fn owner() -> impl Strategy<Value = Owner> {
                 transcript_through,
                 held,
                 patience,
-                [told, rep_present, ended],
+                [told, rep_present, ended, note_only],
             )| {
                 Owner::Opening(Opening {
                     thread: thread_id(),
@@ -72,6 +72,7 @@ fn owner() -> impl Strategy<Value = Owner> {
                     patience,
                     rep_present,
                     ended,
+                    note_only,
                 })
             },
         );

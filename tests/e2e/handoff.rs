@@ -139,3 +139,38 @@ async fn a_customer_who_comes_back_is_handed_over_in_the_same_conversation_with_
     assert!(attributes.iter().all(Option::is_some), "{attributes:?}");
     stack.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn outside_of_its_hours_the_team_finds_a_note_and_the_assistant_goes_on() {
+    // Open on every day but these: whatever the day is where this runs.
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let near = [today.yesterday(), Ok(today), today.tomorrow()].map(|day| day.unwrap().to_string());
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map(|day| (day, ["00:00-24:00"]));
+    let week: std::collections::BTreeMap<_, _> = days.into_iter().collect();
+    let hours = json!({ "time_zone": "UTC", "week": week, "closed_on": near });
+    let policy = json!({ "quiet_seconds": 0, "hours": hours, "after_hours": "leave-note" });
+    let stack = Stack::start(Options { policy, ..Options::default() }).await.unwrap();
+    let control = &stack.control;
+    let ana = Customer::phone("15550100199", "Ana");
+    control.say(&say(&ana, "I want to speak to a human, my parcel 77 is lost")).await.unwrap();
+    let view = until("the note, in a session that is over", async || {
+        only_conversation(control).await.filter(|view| {
+            view.texts("EndUser").join("\n").contains("my parcel 77 is lost")
+                && view.session().is_some_and(|session| session.status == "Ended")
+        })
+    })
+    .await;
+    assert!(view.texts("EndUser").join("\n").contains("while the team was away"), "the rep sees why");
+    let told = received(control, &ana).await;
+    assert!(told.iter().any(|text| text.contains("left them a note")), "{told:?}");
+    // The assistant is there.
+    control.say(&say(&ana, "hello")).await.unwrap();
+    let before = told.len();
+    until("an answer of the assistant", async || {
+        (received(control, &ana).await.len() > before).then_some(())
+    })
+    .await;
+    assert!(!received(control, &ana).await.iter().any(|text| text.contains("has ended")), "told once");
+    assert_eq!(only_conversation(control).await.unwrap().sessions.len(), 1);
+    stack.stop().await.unwrap();
+}

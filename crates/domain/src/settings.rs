@@ -2,6 +2,7 @@
 //! here, read from disk by `runtime::settings`. `deploy/settings.sample.json` shows every field.
 
 mod assistant;
+mod hours;
 mod integration;
 mod texts;
 mod webhook;
@@ -12,10 +13,12 @@ pub use assistant::{
     Action, BUILT_IN_TOOLS, Fallback, HandoffRules, Level, Masking, MaxTokensField, Model, Responder,
     Transcriber, is_below,
 };
+pub use hours::{AfterHours, DAYS, Hours, Presence, in_words};
 pub use integration::{AttributeRule, AttributeSource, Fields, Integration, IntegrationKey, OrgId};
 
 use secrecy::SecretString;
 use serde::Deserialize;
+pub(crate) use texts::primary;
 pub use webhook::Webhook;
 
 use crate::{IntegrationId, PhoneNumberId, WabaId};
@@ -109,6 +112,10 @@ pub struct Policy {
     pub queue_notice_seconds: Duration,
     /// What becomes of a customer when nobody is available.
     pub nobody_available: Nobody,
+    /// When the team is there; none: always.
+    pub hours: Option<Hours>,
+    /// What becomes of a customer who wants a person at another time.
+    pub after_hours: AfterHours,
     /// A customer who writes just one of these words ends the chat with the team.
     pub stop_words: Vec<String>,
     /// A customer who writes just one of these, or taps on a button with such a title, gets no more
@@ -181,6 +188,8 @@ impl Default for Policy {
             read_receipts: true,
             queue_notice_seconds: Duration::from_secs(60),
             nobody_available: Nobody::KeepWaiting,
+            hours: None,
+            after_hours: AfterHours::KeepWaiting,
             stop_words: Vec::new(),
             opt_out_words: words(&OPT_OUT_WORDS),
             opt_in_words: words(&["start", "unstop", "subscribe"]),
@@ -200,6 +209,9 @@ impl Policy {
         {
             say("longest_quiet_seconds".into(), "is at least quiet_seconds and at most 30");
         }
+        if let Some(hours) = &self.hours {
+            hours.check(&mut |name, problem| say(format!("hours.{name}"), problem));
+        }
     }
 }
 
@@ -216,6 +228,12 @@ pub struct Texts {
     pub queue_position: String,
     /// Nobody is available, and the assistant is back.
     pub nobody_goodbye: String,
+    /// The team is away, and the customer waits in the queue; `{back}` is when it is back.
+    pub after_hours_waiting: String,
+    /// … the assistant stays with the customer.
+    pub after_hours: String,
+    /// … and the team gets a note.
+    pub after_hours_note: String,
     /// The customer wants no marketing messages.
     pub opted_out: String,
 }
@@ -230,6 +248,9 @@ impl Default for Texts {
             no_team: "I'm sorry, I can't reach a person from here.".into(),
             queue_position: "You are number {position} in the queue.".into(),
             nobody_goodbye: "Nobody of our team is available right now, so I'm back to help you. Ask for a person again at any time.".into(),
+            after_hours_waiting: "Our team is away right now (back: {back}). Your request is kept, and a person will answer then.".into(),
+            after_hours: "Our team is away right now (back: {back}). Ask for a person again then; until then I'm here to help.".into(),
+            after_hours_note: "Our team is away right now (back: {back}). I've left them a note with what you wrote; until then I'm here to help.".into(),
             opted_out: "You will get no more promotional messages from us. Write START to get them again.".into(),
         }
     }

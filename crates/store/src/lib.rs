@@ -35,7 +35,7 @@ use redis::{
 };
 pub use seal::{BadMasterKey, Seal, Sealed};
 use secrecy::{ExposeSecret as _, SecretString};
-pub use sign_ins::{SIGN_IN_IDLE, SIGN_IN_LONGEST, SignedIn};
+pub use sign_ins::{FLOW_LONGEST, SIGN_IN_IDLE, SIGN_IN_LONGEST, SignedIn};
 pub use tokens::StoredToken;
 
 #[derive(clap::Args, Debug, Clone)]

@@ -15,6 +15,9 @@ pub const SIGN_IN_IDLE: Duration = Duration::from_secs(30 * 60);
 /// Ends every sign-in.
 pub const SIGN_IN_LONGEST: Duration = Duration::from_secs(12 * 3600);
 
+/// How long somebody may take at an identity provider.
+pub const FLOW_LONGEST: Duration = Duration::from_secs(10 * 60);
+
 /// Who signed in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedIn {
@@ -23,6 +26,9 @@ pub struct SignedIn {
     /// Of what they signed in with and what they might do then: when that differs now, they are not
     /// signed in any more.
     pub fingerprint: String,
+    /// What they are here, where an identity provider said so; for those of our own file, the file says.
+    #[serde(default)]
+    pub role: Option<String>,
 }
 
 /// ARGV: clock, idle and longest in milliseconds, who.
@@ -92,6 +98,28 @@ impl Store {
 
     pub async fn end_sign_in(&self, id: &str) -> Result<(), Error> {
         self.connection().del(self.sign_in_key(id)).await.doing("end a sign-in")
+    }
+
+    /// What is to be known when the browser comes back from an identity provider. `id`: a secret of the
+    /// browser's and of the request's.
+    pub async fn begin_flow(&self, id: &str, plain: &[u8]) -> Result<(), Error> {
+        let place = self.flow_key(id);
+        let Some(Sealed(sealed)) = self.seal.seal(&place, plain) else {
+            return Err(Error::Malformed("a flow"));
+        };
+        let mut connection = self.connection();
+        connection.set_ex(place, sealed, FLOW_LONGEST.as_secs()).await.doing("keep a flow")
+    }
+
+    /// Once: `None` for whoever comes with it again, and after [`FLOW_LONGEST`].
+    pub async fn take_flow(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        let place = self.flow_key(id);
+        let sealed: Option<String> = self.connection().get_del(&place).await.doing("look a flow up")?;
+        Ok(sealed.and_then(|sealed| self.seal.open(&place, &Sealed(sealed))))
+    }
+
+    fn flow_key(&self, id: &str) -> String {
+        self.key("flow", hex::encode(digest::digest(&digest::SHA256, id.as_bytes())))
     }
 
     fn sign_in_key(&self, id: &str) -> String {

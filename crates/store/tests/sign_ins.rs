@@ -12,7 +12,7 @@ use support::{connect, dump, without_expiry};
 async fn a_sign_in_ends_when_idle_when_old_and_when_told() {
     let valkey = Valkey::start().await.unwrap();
     let store = connect(&valkey);
-    let who = SignedIn { name: "ana@example.com".into(), fingerprint: "f-1".into() };
+    let who = SignedIn { name: "ana@example.com".into(), fingerprint: "f-1".into(), role: None };
     let at = |now: i64| store.with_clock_at(now);
     let (idle, longest) = (
         i64::try_from(SIGN_IN_IDLE.as_millis()).unwrap(),

@@ -120,6 +120,7 @@ impl From<&Opening> for v1::Opening {
             patience: opening.patience.to_string(),
             rep_present: opening.rep_present,
             ended: opening.ended,
+            note_only: opening.note_only,
         }
     }
 }
@@ -152,6 +153,7 @@ impl TryFrom<v1::Opening> for Opening {
             patience: cause(&opening.patience, "opening.patience")?,
             rep_present: opening.rep_present,
             ended: opening.ended,
+            note_only: opening.note_only,
         })
     }
 }

@@ -1578,6 +1578,9 @@ pub struct Opening {
     pub rep_present: bool,
     #[prost(bool, tag = "14")]
     pub ended: bool,
+    /// The team is away: the session is opened for what was said, and ends at once.
+    #[prost(bool, tag = "20")]
+    pub note_only: bool,
     #[prost(oneof = "opening::Stage", tags = "4, 5, 6")]
     pub stage: ::core::option::Option<opening::Stage>,
 }

@@ -1,7 +1,7 @@
 //! Who may look, and who may do what.
 //!
 //! People sign in with a name and a password ([`people`]), which begins a sign-in that the cache
-//! keeps and a cookie names. Programs send a token. Whoever has CONSOLE_TOKEN may do everything, in
+//! keeps and a cookie names; or with an identity provider ([`oidc`]). Programs send a token. Whoever has CONSOLE_TOKEN may do everything, in
 //! either way. Without any of these, so does whoever sits at this machine.
 //!
 //! How other modules use it: [`caller`].
@@ -9,6 +9,7 @@
 mod caller;
 mod entrance;
 mod guard;
+mod oidc;
 mod passwords;
 mod people;
 mod tool;
@@ -30,6 +31,7 @@ pub(crate) use caller::{Caller, Configure, May, Operate, Read, Right};
 use domain::derive::Keying;
 pub(crate) use entrance::{router, way_out};
 pub(crate) use guard::guard;
+pub use oidc::{Oidc, OidcArgs};
 pub use people::People;
 use secrecy::{ExposeSecret as _, SecretString};
 use store::{SIGN_IN_LONGEST, SignedIn, Store};
@@ -37,6 +39,7 @@ pub use tool::Tool;
 
 use self::{
     caller::{By, Rights},
+    oidc::SignInElsewhere,
     passwords::Passwords,
     people::{fingerprint, sha256},
     tries::WrongTokens,
@@ -64,6 +67,8 @@ pub struct SignIn {
     pub people: People,
     /// Where they are kept: looked at again and again, so that whoever is taken out of it is out.
     pub file: Option<PathBuf>,
+    /// The identity provider.
+    pub oidc: Option<Oidc>,
     /// TLS ends in front of us, even if requests do not say so.
     pub secure: bool,
 }
@@ -81,6 +86,7 @@ struct Inner {
     /// None: nobody can have one.
     passwords: Option<Passwords>,
     wrong_tokens: WrongTokens,
+    elsewhere: Option<SignInElsewhere>,
 }
 
 struct Token {
@@ -101,11 +107,23 @@ impl Access {
             sha256: sha256(token.expose_secret()),
             fingerprint: fingerprint(&[TOKEN_NAME, token.expose_secret()]),
         });
-        let SignIn { people, file, secure, .. } = sign_in;
+        let SignIn { people, file, secure, oidc, .. } = sign_in;
+        let secure = secure || oidc.as_ref().is_some_and(Oidc::is_secure);
+        let elsewhere = oidc.map(SignInElsewhere::new).transpose()?;
         let like = people.first().map(|person| person.password.as_str());
         let passwords = if file.is_some() || like.is_some() { Some(Passwords::new(like)?) } else { None };
         let (people, wrong_tokens) = (RwLock::new(Arc::new(people)), WrongTokens::default());
-        Ok(Self(Arc::new(Inner { token, people, file, secure, store, keying, passwords, wrong_tokens })))
+        Ok(Self(Arc::new(Inner {
+            token,
+            people,
+            file,
+            secure,
+            store,
+            keying,
+            passwords,
+            wrong_tokens,
+            elsewhere,
+        })))
     }
 
     /// Keeps the people true to their file; never ends. What cannot be read changes nothing.
@@ -183,6 +201,9 @@ impl Access {
 
     /// What they may do now, if they still are who they were.
     fn rights(&self, who: &SignedIn) -> Option<Rights> {
+        if let Some(role) = &who.role {
+            return self.elsewhere()?.rights(who, role);
+        }
         if who.name == TOKEN_NAME {
             let token = self.0.token.as_ref()?;
             return equal(&token.fingerprint, &who.fingerprint).then_some(caller::Role::Owner.rights());
@@ -197,7 +218,8 @@ impl Access {
             Given::Token(given) => {
                 let token = self.0.token.as_ref().filter(|token| token.is(&given));
                 let token = token.ok_or(RouteError::WrongToken)?;
-                Ok(SignedIn { name: TOKEN_NAME.into(), fingerprint: token.fingerprint.clone() })
+                let fingerprint = token.fingerprint.clone();
+                Ok(SignedIn { name: TOKEN_NAME.into(), fingerprint, role: None })
             }
             Given::Password { name, password } => {
                 let passwords = self.0.passwords.as_ref().ok_or(RouteError::WrongPassword)?;
@@ -209,7 +231,7 @@ impl Access {
                 let hash = person.map(|person| person.password.as_str());
                 let right = passwords.is_right(hash, password).await?;
                 let person = person.filter(|_| right).ok_or(RouteError::WrongPassword)?;
-                Ok(SignedIn { name: person.name.clone(), fingerprint: person.fingerprint() })
+                Ok(SignedIn { name: person.name.clone(), fingerprint: person.fingerprint(), role: None })
             }
         }
     }
@@ -242,7 +264,17 @@ impl Access {
     /// Sent along when somebody follows a link to a page (from Salesforce, say), and with no form of
     /// another site.
     fn set_cookie(&self, id: &str, seconds: u64, headers: &HeaderMap) -> Result<HeaderValue, RouteError> {
-        let (name, secure) = if self.is_secure(headers) { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
+        self.cookie_named(if self.is_secure(headers) { SECURE_COOKIE } else { COOKIE }, id, seconds, headers)
+    }
+
+    fn cookie_named(
+        &self,
+        name: &str,
+        id: &str,
+        seconds: u64,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, RouteError> {
+        let secure = if self.is_secure(headers) { "; Secure" } else { "" };
         let cookie = format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
         HeaderValue::from_str(&cookie).map_err(|_| RouteError::Internal)
     }
@@ -251,8 +283,7 @@ impl Access {
     fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let wanted = if self.is_secure(headers) { SECURE_COOKIE } else { COOKIE };
         let found = cookies(headers).find(|(name, _)| *name == wanted).map(|(_, id)| id);
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        found.filter(|id| id.len() == ID_LENGTH && id.chars().all(fits))
+        found.filter(|id| is_id(id))
     }
 
     /// Whether the browser speaks TLS, with whatever stands in front of us.
@@ -263,7 +294,7 @@ impl Access {
     }
 
     pub(crate) fn asks(&self) -> bool {
-        self.has_token() || self.0.file.is_some() || !self.people().is_empty()
+        self.has_token() || self.0.file.is_some() || self.0.elsewhere.is_some() || !self.people().is_empty()
     }
 
     fn has_token(&self) -> bool {
@@ -272,6 +303,10 @@ impl Access {
 
     fn has_people(&self) -> bool {
         self.people().first().is_some()
+    }
+
+    fn elsewhere(&self) -> Option<&SignInElsewhere> {
+        self.0.elsewhere.as_ref()
     }
 
     fn store(&self) -> &Store {
@@ -288,6 +323,12 @@ impl Token {
     fn is(&self, given: &str) -> bool {
         constant_time::verify_slices_are_equal(&sha256(given), &self.sha256).is_ok()
     }
+}
+
+/// As [`ID`] random bytes are written.
+fn is_id(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.len() == ID_LENGTH && text.chars().all(fits)
 }
 
 /// Differs when the file was changed.

@@ -6,7 +6,7 @@ use std::{
 use runtime::settings::{KeyingArgs, Source};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::access::{People, SignIn};
+use crate::access::{OidcArgs, People, SignIn};
 
 /// Shows sessions and lets operators act on them: pages and a JSON API.
 #[derive(Debug, Clone, clap::Parser)]
@@ -17,8 +17,8 @@ pub struct Config {
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8081")]
     pub listen_addr: SocketAddr,
     /// Whoever has it may do everything: as `Authorization: Bearer …`, or signed in on the page. At
-    /// least 16 characters. It and CONSOLE_USERS may both be left out (or blank) only while LISTEN_ADDR
-    /// is a loopback address.
+    /// least 16 characters. It, CONSOLE_USERS and CONSOLE_OIDC_ISSUER may all be left out (or blank)
+    /// only while LISTEN_ADDR is a loopback address.
     #[arg(long, env = "CONSOLE_TOKEN", hide_env_values = true, value_parser = long_enough)]
     pub console_token: Option<SecretString>,
     /// A JSON file of those who may sign in, `{"people": [{"name", "role", "password"}], "tokens":
@@ -30,6 +30,8 @@ pub struct Config {
     /// (`x-forwarded-proto`): cookies are for TLS only.
     #[arg(long, env = "CONSOLE_SECURE", default_value_t = false, action = clap::ArgAction::Set)]
     pub console_secure: bool,
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// What the other services have as BATON_SETTINGS: a file, or `broker`. Left out: WhatsApp and
     /// Salesforce are not looked at when troubleshooting.
     #[arg(long = "settings", env = "BATON_SETTINGS", value_name = "PATH")]
@@ -61,20 +63,23 @@ impl Config {
     /// Who may sign in.
     ///
     /// # Errors
-    /// When the file of people cannot be read, or with everything that is wrong in it.
+    /// When the file of people cannot be read, or with everything that is wrong in it; or with what the
+    /// identity provider lacks.
     pub fn sign_in(&self) -> anyhow::Result<SignIn> {
         let people = self.users().map(People::load).transpose()?.unwrap_or_default();
         let file = self.users().map(Path::to_owned);
-        Ok(SignIn { token: self.token().cloned(), people, file, secure: self.console_secure })
+        let (token, oidc) = (self.token().cloned(), self.oidc.checked()?);
+        Ok(SignIn { token, people, file, oidc, secure: self.console_secure })
     }
 
     /// # Errors
     /// When anybody on the network could look.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.token().is_none() && self.users().is_none() && !self.listen_addr.ip().is_loopback() {
+        let asks = self.token().is_some() || self.users().is_some() || self.oidc.checked()?.is_some();
+        if !asks && !self.listen_addr.ip().is_loopback() {
             anyhow::bail!(
                 "LISTEN_ADDR {} can be reached from elsewhere and the console shows what people wrote: \
-                 set CONSOLE_USERS or CONSOLE_TOKEN, or listen on 127.0.0.1",
+                 set CONSOLE_USERS, CONSOLE_OIDC_ISSUER or CONSOLE_TOKEN, or listen on 127.0.0.1",
                 self.listen_addr
             );
         }

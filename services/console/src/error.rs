@@ -74,6 +74,19 @@ pub(crate) enum RouteError {
     NotSignedIn,
     WrongToken,
     WrongPassword,
+    /// An answer of the identity provider that nobody waits for: of another browser, again, too late.
+    SignInStale,
+    /// It did not let them in.
+    SignInDenied,
+    /// What it sent proves nothing.
+    IdentityUnproven,
+    /// It knows them, and they may do nothing here.
+    NoRole,
+    NoName,
+    /// Somebody of the console's own file is called the same.
+    NameTaken,
+    ProviderAway,
+    ProviderUnfit,
     WrongHost,
     /// Signed in, and not entitled to this.
     NotAllowed(Right),
@@ -126,7 +139,7 @@ impl RouteError {
             Self::SettingsReadOnly | Self::SettingsChanged => StatusCode::CONFLICT,
             Self::SettingsInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SettingsTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MetaRefused => StatusCode::BAD_GATEWAY,
+            Self::MetaRefused | Self::ProviderUnfit => StatusCode::BAD_GATEWAY,
             Self::UnknownChannel | Self::UnknownIntegration => StatusCode::NOT_FOUND,
             Self::MetaAway | Self::SettingsSealed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedId
@@ -142,8 +155,15 @@ impl RouteError {
             | Self::MalformedMessage
             | Self::MalformedCampaign
             | Self::UnknownCountry
+            | Self::SignInStale
             | Self::MalformedNonce => StatusCode::BAD_REQUEST,
-            Self::ForeignPage | Self::NotAllowed(_) | Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::ForeignPage
+            | Self::NotAllowed(_)
+            | Self::StaleForm
+            | Self::SignInDenied
+            | Self::NoRole
+            | Self::NoName
+            | Self::NameTaken => StatusCode::FORBIDDEN,
             Self::SessionOver
             | Self::NotPossible(_)
             | Self::NonceReused
@@ -161,12 +181,15 @@ impl RouteError {
             | Self::UnknownMessage
             | Self::UnknownCampaign
             | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::NotSignedIn | Self::WrongToken | Self::WrongPassword => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::WrongToken | Self::WrongPassword | Self::IdentityUnproven => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::TooManyTries { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Crowded
             | Self::Busy
             | Self::CacheAway
+            | Self::ProviderAway
             | Self::DirectoryAway
             | Self::ErasureUnfinished
             | Self::NoSettings
@@ -434,6 +457,50 @@ impl RouteError {
                 "Name and password do not belong together.",
                 "Check both; capital letters count. Whoever looks after this console can set a new password.",
             ),
+            Self::SignInStale => (
+                "sign_in_stale",
+                "This sign-in was begun elsewhere, too long ago, or is finished already.",
+                "Begin again at the sign-in page, in this browser and with cookies allowed.",
+            ),
+            Self::SignInDenied => (
+                "sign_in_denied",
+                "The identity provider did not let you in.",
+                "Begin again. If it goes on, ask whoever looks after your account there.",
+            ),
+            Self::IdentityUnproven => (
+                "identity_unproven",
+                "What the identity provider sent does not prove who you are.",
+                "Begin again. If it goes on, whoever looks after this console finds the reason in its log.",
+            ),
+            Self::NoRole => (
+                "no_role",
+                "You have no role here.",
+                "Ask an owner of this console to put you into a group that has one, then sign in again.",
+            ),
+            Self::NoName => (
+                "no_name",
+                "The identity provider does not tell what you are called.",
+                "Whoever looks after this console sees to the claim CONSOLE_OIDC_NAME_CLAIM names; an e-mail \
+                 address must be verified.",
+            ),
+            Self::NameTaken => (
+                "name_taken",
+                "Somebody in this console’s own file has the same name.",
+                "Use the name and password, or ask for another name in the file: the two could not be told \
+                 apart afterwards.",
+            ),
+            Self::ProviderAway => (
+                "provider_away",
+                "The identity provider does not answer right now.",
+                "Try again in a few seconds. Who has a password or the token of this console can use it \
+                 meanwhile.",
+            ),
+            Self::ProviderUnfit => (
+                "provider_unfit",
+                "The identity provider and this console do not fit together.",
+                "Whoever looks after this console finds the reason in its log, and the variables in \
+                 docs/operations.md.",
+            ),
             Self::NotAllowed(right) => right.told(),
             Self::StaleForm => (
                 "stale_form",
@@ -456,7 +523,7 @@ impl RouteError {
             Self::WrongHost => (
                 "wrong_host",
                 "Without a token, this console answers to localhost only.",
-                "Open it as http://localhost, or set CONSOLE_TOKEN or CONSOLE_USERS.",
+                "Open it as http://localhost, or set CONSOLE_TOKEN, CONSOLE_USERS or CONSOLE_OIDC_ISSUER.",
             ),
             Self::LogAway => (
                 "log_away",

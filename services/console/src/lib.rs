@@ -21,7 +21,7 @@ pub mod timeline;
 
 use std::{net::SocketAddr, time::Duration};
 
-pub use access::{People, SignIn, Tool};
+pub use access::{Oidc, OidcArgs, People, SignIn, Tool};
 use anyhow::Context as _;
 use axum::{
     Router,

@@ -80,7 +80,7 @@ impl Turn<'_> {
                 self.open_session(message);
                 if self.state.owner == Owner::Assistant && self.context.has_team {
                     let reason = reason.as_deref().unwrap_or("another responder passed the conversation on");
-                    self.hand_off(Brief { summary: summary.clone(), ..Brief::because(reason) });
+                    self.want_a_person(Brief { summary: summary.clone(), ..Brief::because(reason) });
                 }
             }
             Content::ControlTaken => {
@@ -164,7 +164,7 @@ impl Turn<'_> {
 
     pub(super) fn without_assistant(&mut self) {
         if self.context.has_team {
-            self.hand_off(Brief::because("the assistant is switched off"));
+            self.want_a_person(Brief::because("the assistant is switched off"));
         }
     }
 
@@ -254,6 +254,7 @@ impl Turn<'_> {
                     self.ask(waiting.text.clone());
                 }
             }
+            // Whatever the hours: it was decided before.
             Owner::Opening(opening) => self.hand_off(opening.brief.clone()),
             Owner::Waiting(thread) => self.state.owner = Owner::Waiting(self.refollowed(thread)),
             Owner::Live(thread) => self.state.owner = Owner::Live(self.refollowed(thread)),
@@ -308,7 +309,7 @@ impl Turn<'_> {
                 self.state.session = None;
             }
             (Owner::Assistant, Answer::Handoff(brief)) if self.context.has_team => {
-                self.hand_off(brief.clone());
+                self.want_a_person(brief.clone());
             }
             (Owner::Assistant, Answer::Handoff(_)) => {
                 self.send_text(Origin::Notice, self.texts().no_team.clone());
@@ -498,14 +499,21 @@ impl Turn<'_> {
         }
     }
 
+    /// Now, whatever the hours say.
     pub(super) fn hand_off(&mut self, brief: Brief) {
+        if brief.language.is_some() {
+            self.state.language.clone_from(&brief.language);
+        }
+        let text = self.texts().connecting.clone();
+        self.open_thread(brief, text, false);
+    }
+
+    /// `note_only`: only for what was said to be there.
+    pub(super) fn open_thread(&mut self, brief: Brief, text: String, note_only: bool) {
         let thread = self.state.thread_id(&self.context.key);
         let (Some(thread), Some(session)) = (thread, &mut self.state.session) else { return };
         session.handoffs += 1;
         self.state.epoch += 1;
-        if brief.language.is_some() {
-            self.state.language.clone_from(&brief.language);
-        }
         self.state.thread = Some(thread);
         if self.context.routing {
             self.push(Output::Control(ControlAction::Take));
@@ -524,8 +532,9 @@ impl Turn<'_> {
             patience,
             rep_present: false,
             ended: false,
+            note_only,
         });
-        self.send_text(Origin::Notice, self.texts().connecting.clone());
+        self.send_text(Origin::Notice, text);
     }
 
     fn open(&mut self) {
@@ -559,6 +568,8 @@ impl Turn<'_> {
         self.opened_with(opening.held);
         if opening.ended {
             self.give_back();
+        } else if opening.note_only {
+            self.note_is_left();
         }
     }
 
@@ -568,6 +579,13 @@ impl Turn<'_> {
     }
 
     fn back_to_assistant(&mut self, goodbye: String) {
+        if self.state.owner != Owner::Assistant {
+            self.assistant_is_back();
+            self.send_text(Origin::Notice, goodbye);
+        }
+    }
+
+    pub(super) fn assistant_is_back(&mut self) {
         let thread = match &self.state.owner {
             Owner::Assistant => return,
             Owner::Opening(opening) => opening.thread,
@@ -584,7 +602,6 @@ impl Turn<'_> {
             session.human_until = Some(self.at.time);
             session.shown_through = unseen.map_or(self.at.seq, |held| held.from - 1);
         }
-        self.send_text(Origin::Notice, goodbye);
     }
 
     fn ask_while_waiting(&mut self, message: &InboundMessage) {

@@ -24,6 +24,7 @@
 //! - Nothing but a template is sent outside the customer service window.
 //! - A message that comes while a thread is opening waits for it.
 
+mod after_hours;
 mod decide;
 mod forward;
 mod outreach;
@@ -214,6 +215,8 @@ pub struct Opening {
     /// What the event stream already showed, before our own call was answered.
     pub rep_present: bool,
     pub ended: bool,
+    /// The team is away and gets a note only: what was said, in a messaging session that ends at once.
+    pub note_only: bool,
 }
 
 /// What a rep and a routing flow should know about why.

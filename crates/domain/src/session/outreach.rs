@@ -97,7 +97,7 @@ impl Turn<'_> {
             return false;
         }
         let brief = Brief::because("answered a campaign");
-        self.hand_off(Brief { campaign: Some(Campaign { name, text }), ..brief });
+        self.want_a_person(Brief { campaign: Some(Campaign { name, text }), ..brief });
         true
     }
 

@@ -30,7 +30,7 @@ impl Policy {
 }
 
 /// `pt_BR` is `pt`.
-fn primary(language: &str) -> String {
+pub(crate) fn primary(language: &str) -> String {
     language.split(['_', '-']).next().unwrap_or_default().to_ascii_lowercase()
 }
 
@@ -65,8 +65,11 @@ mod tests {
     fn every_translation_says_everything() {
         let english = Texts::default();
         for (language, texts) in built_in().iter() {
-            assert_eq!(BUILT_IN[language].len(), 8, "{language}");
+            assert_eq!(BUILT_IN[language].len(), 11, "{language}");
             assert!(texts.queue_position.contains("{position}"), "{language}");
+            for away in [&texts.after_hours_waiting, &texts.after_hours, &texts.after_hours_note] {
+                assert_eq!(away.matches("{back}").count(), 1, "{language}");
+            }
             assert_ne!(texts.nobody_goodbye, english.nobody_goodbye, "{language}");
         }
     }

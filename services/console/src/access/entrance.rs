@@ -20,6 +20,7 @@ use super::{
     Access, Given, away,
     caller::{Caller, May, Read},
     guard::{is_foreign, is_local_address},
+    oidc,
     tries::{OF_A_NAME, OF_AN_ADDRESS, address},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
 
 /// Anybody may come here.
 pub(crate) fn router(console: Console) -> Router {
-    Router::new().route("/sign-in", get(ask).post(sign_in)).with_state(console)
+    Router::new().route("/sign-in", get(ask).post(sign_in)).merge(oidc::router()).with_state(console)
 }
 
 /// Behind the guard.
@@ -50,6 +51,10 @@ struct SignIn<'a> {
     by_token: bool,
     /// The other way exists, too.
     both: bool,
+    /// There are names or a token at all.
+    own: bool,
+    /// What the identity provider is called.
+    elsewhere: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +88,8 @@ fn form(access: &Access, error: Option<RouteError>, to: &str, name: &str, by_tok
         name,
         by_token: access.has_token() && (by_token || !access.has_people()),
         both: access.has_token() && access.has_people(),
+        own: access.has_token() || access.has_people() || access.elsewhere().is_none(),
+        elsewhere: access.elsewhere().map(oidc::SignInElsewhere::label),
     };
     let mut response = page(error.map_or(StatusCode::OK, RouteError::status), &sign_in);
     if let Some(error) = error {
@@ -138,7 +145,7 @@ async fn sign_in(
     }
 }
 
-async fn spend(console: &Console, budget: &Budget, key: &str) -> Result<(), RouteError> {
+pub(super) async fn spend(console: &Console, budget: &Budget, key: &str) -> Result<(), RouteError> {
     let key = console.access.digest(budget.name, key);
     match console.access.store().spend(budget, key, 1).await.map_err(away)? {
         Taken::Now => Ok(()),

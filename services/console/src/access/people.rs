@@ -117,6 +117,11 @@ impl People {
         self.people.iter().find(|person| person.name == name)
     }
 
+    /// A person or a program.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.person(name).is_some() || self.tokens.iter().any(|token| token.name == name)
+    }
+
     pub(super) fn first(&self) -> Option<&Person> {
         self.people.first()
     }

@@ -53,6 +53,7 @@ fn opening(follow: Seq) -> Owner {
         patience: cause(follow),
         rep_present: false,
         ended: false,
+        note_only: false,
     })
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    MAX_BODY_BYTES, Refused, changes, channel, document, general, integration,
+    MAX_BODY_BYTES, Refused, answers, changes, channel, document, general, hooks, integration,
     keys::{self, Act},
     status::{Status, Template},
 };
@@ -46,6 +46,8 @@ struct All {
     general: general::View,
     channels: Vec<channel::View>,
     integrations: Vec<integration::View>,
+    /// What assistants without a model answer.
+    answers: Vec<answers::Entry>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -65,6 +67,29 @@ struct NewKey {
 struct KeyAct {
     auth_key_id: String,
     act: Act,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct NewHookKey {
+    /// 32 characters or more; left out: one is made.
+    key: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct MadeHookKey {
+    /// Of the settings as they are now.
+    revision: u64,
+    /// Told this once, and never again.
+    key: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OldHookKey {
+    /// As GET /settings tells it.
+    id: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -129,6 +154,15 @@ pub(crate) fn api() -> Api {
         )
         .on(
             "put",
+            "/settings/answers",
+            routing::put(put_answers).layer(limit()),
+            Operation::new("What assistants without a model answer", Right::Configure)
+                .body(taken::<Save<answers::Edit>>())
+                .answers(200, "The settings are at this revision", schema::<Saved>())
+                .fails(&fails),
+        )
+        .on(
+            "put",
             "/settings/integrations/{id}",
             routing::put(put_integration).layer(limit()),
             saves("Change an integration, or add it", integration).body(taken::<Save<integration::Edit>>()),
@@ -151,6 +185,22 @@ pub(crate) fn api() -> Api {
             "/settings/integrations/{id}/keys/act",
             act_on_key,
             saves("Let a key sign from now on, or remove it", integration).body(taken::<Save<KeyAct>>()),
+        )
+        .post(
+            "/settings/integrations/{id}/hook-keys",
+            add_hook_key,
+            Operation::new("Let the integration’s hook be called with one more key", Right::Configure)
+                .id(id())
+                .body(taken::<Save<NewHookKey>>())
+                .answers(200, "The key, this once", schema::<MadeHookKey>())
+                .fails(&fails)
+                .fails(&[integration]),
+        )
+        .post(
+            "/settings/integrations/{id}/hook-keys/remove",
+            remove_hook_key,
+            saves("Let the hook not be called with a key any more", integration)
+                .body(taken::<Save<OldHookKey>>()),
         )
         .get(
             "/settings/integrations/{id}/jwks",
@@ -244,6 +294,7 @@ async fn all(State(console): State<Console>, _: May<Read>) -> Result<Json<All>, 
         general: general::View::of(value),
         channels: channel::View::all(value),
         integrations: integration::View::all(value),
+        answers: answers::of(value),
     }))
 }
 
@@ -259,6 +310,42 @@ async fn put_general(
 ) -> Result<Json<Saved>, Refused> {
     let Save { revision, change } = plain::<Save<general::Edit>>(body)?;
     let make = |document: &mut Value| general::apply(document, &change);
+    let revision = console.editor.change(&caller, revision, make).await?;
+    Ok(Json(Saved { revision }))
+}
+
+async fn put_answers(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    body: Body,
+) -> Result<Json<Saved>, Refused> {
+    let Save { revision, change } = plain::<Save<answers::Edit>>(body)?;
+    let make = |document: &mut Value| answers::apply(document, &change);
+    let revision = console.editor.change(&caller, revision, make).await?;
+    Ok(Json(Saved { revision }))
+}
+
+async fn add_hook_key(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<MadeHookKey>, Refused> {
+    let Save { revision, change } = plain::<Save<NewHookKey>>(body)?;
+    let key = change.key.map_or_else(hooks::make, Ok)?;
+    let make = |document: &mut Value| hooks::add(document, &id, &key);
+    let revision = console.editor.change(&caller, revision, make).await?;
+    Ok(Json(MadeHookKey { revision, key }))
+}
+
+async fn remove_hook_key(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Json<Saved>, Refused> {
+    let Save { revision, change } = plain::<Save<OldHookKey>>(body)?;
+    let make = |document: &mut Value| hooks::remove(document, &id, &change.id);
     let revision = console.editor.change(&caller, revision, make).await?;
     Ok(Json(Saved { revision }))
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Refused,
     document::{self, all, element, find, reference, set, text, within},
-    filled_in,
+    filled_in, responder, texts_pages,
 };
 use crate::error::RouteError;
 
@@ -31,6 +31,7 @@ pub(super) struct Edit {
     pub(super) messages_per_second: Option<u32>,
     pub(super) escalation_partner: Option<bool>,
     pub(super) policy: Option<PolicyEdit>,
+    pub(super) responder: Option<responder::Edit>,
 }
 
 /// Durations are in seconds.
@@ -44,15 +45,36 @@ pub(super) struct PolicyEdit {
     pub(super) opening_patience_seconds: Option<u32>,
     pub(super) parked_keep_seconds: Option<u32>,
     pub(super) queue_notice_seconds: Option<u32>,
+    pub(super) echo_quiet_seconds: Option<u32>,
     pub(super) language: Option<String>,
     pub(super) read_receipts: Option<bool>,
     /// keep-waiting or back-to-assistant.
     pub(super) nobody_available: Option<String>,
+    /// An empty time zone: the team is always there.
+    pub(super) hours: Option<Hours>,
+    /// keep-waiting, message or leave-note.
+    pub(super) after_hours: Option<String>,
     pub(super) stop_words: Option<Vec<String>>,
+    pub(super) opt_out_words: Option<Vec<String>>,
+    pub(super) opt_in_words: Option<Vec<String>>,
     /// An empty name: none.
     pub(super) rescue_template: Option<Rescue>,
     /// By their names; an empty one: the default.
     pub(super) texts: BTreeMap<String, String>,
+    /// The same by language (`de`); an empty text: what comes along, else English.
+    pub(super) translations: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// When the team is there, by its own clock.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Hours {
+    /// Europe/Madrid.
+    pub(super) time_zone: String,
+    /// By mon to sun: 09:00-14:00, 16:00-24:00. A day that is left out is closed.
+    pub(super) week: BTreeMap<String, Vec<String>>,
+    /// Closed all day: 2026-12-25.
+    pub(super) closed_on: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +101,7 @@ pub(super) struct View {
     pub(super) messages_per_second: u64,
     pub(super) escalation_partner: bool,
     pub(super) policy: PolicyView,
+    pub(super) responder: responder::View,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -90,17 +113,28 @@ pub(super) struct PolicyView {
     pub(super) opening_patience_seconds: u64,
     pub(super) parked_keep_seconds: u64,
     pub(super) queue_notice_seconds: u64,
+    pub(super) echo_quiet_seconds: u64,
     pub(super) language: String,
     pub(super) read_receipts: bool,
     pub(super) nobody_available: String,
+    pub(super) hours: Option<Hours>,
+    pub(super) after_hours: String,
     pub(super) stop_words: Vec<String>,
+    pub(super) opt_out_words: Vec<String>,
+    pub(super) opt_in_words: Vec<String>,
     pub(super) rescue_template: Option<Rescue>,
     /// What is said where it differs from the default.
     pub(super) texts: BTreeMap<String, String>,
+    /// … by language, where it differs from what comes along.
+    pub(super) translations: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What Baton itself says: its name, when, and the default.
-pub(super) fn texts() -> [(&'static str, &'static str, String); 8] {
+pub(super) fn texts() -> [(&'static str, &'static str, String); 11] {
+    named_texts(Texts::default())
+}
+
+pub(super) fn named_texts(of: Texts) -> [(&'static str, &'static str, String); 11] {
     let Texts {
         connecting,
         team_unreachable,
@@ -109,13 +143,23 @@ pub(super) fn texts() -> [(&'static str, &'static str, String); 8] {
         no_team,
         queue_position,
         nobody_goodbye,
+        after_hours_waiting,
+        after_hours,
+        after_hours_note,
         opted_out,
-    } = Texts::default();
+    } = of;
     [
         ("connecting", "While a person is being found", connecting),
         ("queue_position", "Place in the queue ({position} is the place)", queue_position),
         ("nobody_available", "Nobody is available, and the place is kept", nobody_available),
         ("nobody_goodbye", "Nobody is available, and the assistant is back", nobody_goodbye),
+        (
+            "after_hours_waiting",
+            "The team is away, and the place is kept ({back} is when it is back)",
+            after_hours_waiting,
+        ),
+        ("after_hours", "The team is away, and the assistant stays ({back})", after_hours),
+        ("after_hours_note", "The team is away and finds a note ({back})", after_hours_note),
         ("team_unreachable", "Salesforce cannot be reached", team_unreachable),
         ("chat_ended", "The chat with the team has ended", chat_ended),
         ("no_team", "There is no team to hand off to", no_team),
@@ -139,6 +183,7 @@ impl View {
             messages_per_second: number(one, "messages_per_second", 80),
             escalation_partner: flag(one, "escalation_partner", false),
             policy: PolicyView::of(one.get("policy").unwrap_or(&Value::Null)),
+            responder: responder::View::of(one.get("responder").unwrap_or(&Value::Null)),
         }
     }
 
@@ -155,8 +200,16 @@ impl PolicyView {
     fn of(policy: &Value) -> Self {
         let usual = Policy::default();
         let seconds = |name: &str, usual: std::time::Duration| number(policy, name, usual.as_secs());
-        let words = policy.get("stop_words").and_then(Value::as_array);
+        let words = |name: &str, usual: Vec<String>| {
+            if policy.get(name).is_some_and(Value::is_array) { responder::texts(policy, name) } else { usual }
+        };
+        let said = |texts: &Map<String, Value>| -> BTreeMap<String, String> {
+            let texts = texts.iter();
+            texts.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+        };
+        let translations = policy.get("translations").and_then(Value::as_object);
         let rescue = policy.get("rescue_template").filter(|template| template.is_object());
+        let hours = policy.get("hours").filter(|hours| hours.is_object());
         let texts = policy.get("texts").and_then(Value::as_object);
         let or = |name: &str, usual: &str| {
             let own = text(policy, name);
@@ -173,19 +226,21 @@ impl PolicyView {
             opening_patience_seconds: seconds("opening_patience_seconds", usual.opening_patience_seconds),
             parked_keep_seconds: seconds("parked_keep_seconds", usual.parked_keep_seconds),
             queue_notice_seconds: seconds("queue_notice_seconds", usual.queue_notice_seconds),
+            echo_quiet_seconds: seconds("echo_quiet_seconds", usual.echo_quiet_seconds),
             language: or("language", &usual.language),
             read_receipts: flag(policy, "read_receipts", usual.read_receipts),
             nobody_available: or("nobody_available", "keep-waiting"),
-            stop_words: words
-                .into_iter()
-                .flatten()
-                .filter_map(|word| Some(word.as_str()?.to_owned()))
-                .collect(),
+            hours: hours.and_then(|hours| serde_json::from_value(hours.clone()).ok()),
+            after_hours: or("after_hours", "keep-waiting"),
+            stop_words: words("stop_words", usual.stop_words),
+            opt_out_words: words("opt_out_words", usual.opt_out_words),
+            opt_in_words: words("opt_in_words", usual.opt_in_words),
             rescue_template: rescue.and_then(|template| serde_json::from_value(template.clone()).ok()),
-            texts: texts
+            texts: texts.map(said).unwrap_or_default(),
+            translations: translations
                 .into_iter()
                 .flatten()
-                .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .filter_map(|(language, texts)| Some((language.clone(), said(texts.as_object()?))))
                 .collect(),
         }
     }
@@ -234,7 +289,8 @@ pub(super) fn apply(document: &mut Value, number: &str, edit: &Edit, new: bool) 
     filled_in(document).map(|_| ()).map_err(|found| {
         let found = within(document::named(found, document), LIST, number);
         let bare = |one: Invalid| {
-            let field = one.field.strip_prefix("policy.").unwrap_or(&one.field).to_owned();
+            let field = one.field.strip_prefix("policy.").or(one.field.strip_prefix("responder."));
+            let field = field.unwrap_or(&one.field).to_owned();
             Invalid { field, problem: one.problem }
         };
         Refused::Invalid(found.into_iter().map(bare).collect())
@@ -270,6 +326,9 @@ fn change(
         }
         one.insert("messages_per_second".into(), most.into());
     }
+    if let Some(edit) = &edit.responder {
+        responder::change(one, edit)?;
+    }
     let Some(edit) = &edit.policy else { return Ok(()) };
     let policy = one.entry("policy").or_insert_with(|| json!({}));
     let policy = policy.as_object_mut().ok_or(RouteError::Internal)?;
@@ -280,6 +339,7 @@ fn change(
         ("opening_patience_seconds", edit.opening_patience_seconds),
         ("parked_keep_seconds", edit.parked_keep_seconds),
         ("queue_notice_seconds", edit.queue_notice_seconds),
+        ("echo_quiet_seconds", edit.echo_quiet_seconds),
     ] {
         if let Some(value) = value {
             policy.insert(name.into(), value.into());
@@ -301,8 +361,34 @@ fn change(
         }
         policy.insert("nobody_available".into(), nobody.as_str().into());
     }
-    if let Some(words) = &edit.stop_words {
-        policy.insert("stop_words".into(), json!(words));
+    match &edit.hours {
+        Some(hours) if hours.time_zone.trim().is_empty() => {
+            if hours.week.values().any(|spans| !spans.is_empty()) {
+                say("hours.time_zone", "is empty: the hours are by whose clock?");
+            }
+            policy.remove("hours");
+        }
+        Some(hours) => {
+            policy.insert("hours".into(), json!(hours));
+        }
+        None => {}
+    }
+    if let Some(after) = &edit.after_hours {
+        if !matches!(after.as_str(), "keep-waiting" | "message" | "leave-note") {
+            say("after_hours", "is keep-waiting, message or leave-note");
+        }
+        policy.insert("after_hours".into(), after.as_str().into());
+    }
+    for (name, words) in [
+        ("stop_words", &edit.stop_words),
+        ("opt_out_words", &edit.opt_out_words),
+        ("opt_in_words", &edit.opt_in_words),
+    ] {
+        let Some(words) = words else { continue };
+        if words.len() > 100 || words.iter().any(|word| word.trim().is_empty() || word.chars().count() > 60) {
+            say(name, "has up to 100 lines of 1 to 60 characters");
+        }
+        policy.insert(name.into(), json!(words));
     }
     match &edit.rescue_template {
         Some(rescue) if rescue.name.trim().is_empty() => {
@@ -317,19 +403,49 @@ fn change(
         None => {}
     }
     if !edit.texts.is_empty() {
-        let own = policy.entry("texts").or_insert_with(|| json!({}));
-        let own = own.as_object_mut().ok_or(RouteError::Internal)?;
-        let known = texts();
-        for (name, said) in &edit.texts {
-            match known.iter().find(|(known, ..)| known == name) {
-                Some((.., usual)) if said.trim() == usual => set(own, name, ""),
-                Some(_) => set(own, name, said),
-                None => say("texts", "has a name that Baton does not say anything by"),
-            }
+        put_texts(policy, "texts", &edit.texts, &Texts::default(), say)?;
+    }
+    let built_in = Policy::default().translations;
+    for (language, texts) in &edit.translations {
+        let Some(code) = texts_pages::code(language) else {
+            say("translations", "are by languages of two or three letters, such as de");
+            continue;
+        };
+        let all = policy.entry("translations").or_insert_with(|| json!({}));
+        let all = all.as_object_mut().ok_or(RouteError::Internal)?;
+        // As it was written; `de_AT` is German, too.
+        let name = all.keys().find(|name| texts_pages::code(name).as_ref() == Some(&code)).cloned();
+        let usual = built_in.get(&code).cloned().unwrap_or_else(Texts::default);
+        put_texts(all, &name.unwrap_or(code), texts, &usual, say)?;
+        if all.is_empty() {
+            policy.remove("translations");
         }
-        if own.is_empty() {
-            policy.remove("texts");
+    }
+    Ok(())
+}
+
+/// Under `name`, each that differs from the usual one; nothing where none does.
+fn put_texts(
+    of: &mut Map<String, Value>,
+    name: &str,
+    texts: &BTreeMap<String, String>,
+    usual: &Texts,
+    say: &mut impl FnMut(&str, &str),
+) -> Result<(), Refused> {
+    let own = of.entry(name).or_insert_with(|| json!({}));
+    let own = own.as_object_mut().ok_or(RouteError::Internal)?;
+    let known = named_texts(usual.clone());
+    for (text, said) in texts {
+        match known.iter().find(|(known, ..)| known == text) {
+            Some((.., usual)) if said.trim() == usual => set(own, text, ""),
+            // A message's limit at WhatsApp.
+            Some(_) if said.chars().count() > 1_024 => say(text, "has 1024 characters at most"),
+            Some(_) => set(own, text, said),
+            None => say("texts", "has a name that Baton does not say anything by"),
         }
+    }
+    if own.is_empty() {
+        of.remove(name);
     }
     Ok(())
 }

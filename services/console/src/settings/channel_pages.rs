@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Refused,
     changes::conflict,
-    channel::{self, Edit, PolicyEdit, Rescue, View, texts},
+    channel::{self, Edit, Hours, PolicyEdit, Rescue, View, texts},
     document,
     fields::{Form, Input, Kind, refill},
     filled_in, general, integration,
@@ -38,6 +38,12 @@ pub(super) async fn leads_on(_: May<Read>) -> Redirect {
 pub(super) struct Asked {
     #[serde(default)]
     done: String,
+}
+
+impl Asked {
+    pub(super) fn is(&self, done: &str) -> bool {
+        self.done == done
+    }
 }
 
 #[derive(Template)]
@@ -110,6 +116,8 @@ struct One {
     fields: Vec<Input>,
     policy: Vec<Input>,
     policy_open: bool,
+    hours: Vec<Input>,
+    hours_open: bool,
     texts: Vec<Input>,
     /// None: Meta was not asked.
     templates: Option<Vec<Shown>>,
@@ -192,9 +200,69 @@ fn policy(view: &View) -> Vec<Input> {
         Input::new("language", "Language of the customers", Kind::Line, policy.language.clone())
             .help("As Salesforce writes it, where nothing tells better.")
             .placeholder("en_US"),
-        Input::new("stop_words", "Words that end the chat with the team, one a line", Kind::Area, policy.stop_words.join("\n")),
+        number("echo_quiet_seconds", "The assistant is quiet after an answer in the WhatsApp Business app, in seconds", policy.echo_quiet_seconds),
+        Input::new("stop_words", "Words that end the chat with the team, one a line", Kind::Area, policy.stop_words.join("\n"))
+            .help("A message that is just one of them."),
+        Input::new("opt_out_words", "Words that stop marketing messages, one a line", Kind::Area, policy.opt_out_words.join("\n"))
+            .help("A message, or a button, that is just one of them. The customer is told."),
+        Input::new("opt_in_words", "… and let them come again, one a line", Kind::Area, policy.opt_in_words.join("\n")),
         Input::new("read_receipts", "Customers see that messages were read, and that somebody types", Kind::Tick, tick(policy.read_receipts)),
     ]
+}
+
+const DAYS: [(&str, &str, &str); 7] = [
+    ("mon", "hours.week.mon", "Monday"),
+    ("tue", "hours.week.tue", "Tuesday"),
+    ("wed", "hours.week.wed", "Wednesday"),
+    ("thu", "hours.week.thu", "Thursday"),
+    ("fri", "hours.week.fri", "Friday"),
+    ("sat", "hours.week.sat", "Saturday"),
+    ("sun", "hours.week.sun", "Sunday"),
+];
+
+fn opening(view: &View) -> Vec<Input> {
+    let hours = view.policy.hours.clone().unwrap_or_default();
+    let after = [
+        ("keep-waiting", "The customer waits in the queue, and is told until when"),
+        ("message", "The customer is told when the team is back, and the assistant stays"),
+        ("leave-note", "As well, and the team finds a note with what was said in Salesforce"),
+    ];
+    let after = after.map(|(value, words)| (value.to_owned(), words.to_owned())).into();
+    let mut inputs = vec![
+        Input::new(
+            "after_hours",
+            "When somebody wants a person outside of these hours",
+            Kind::Choice(after),
+            view.policy.after_hours.clone(),
+        )
+        .help("Without an assistant on this number they wait. Operators hand off at any hour."),
+        Input::new("hours.time_zone", "Time zone of the team", Kind::Line, hours.time_zone.clone())
+            .help("Left empty, the team is always there. Summer time is kept.")
+            .placeholder("Europe/Madrid"),
+    ];
+    inputs.extend(DAYS.map(|(day, name, label)| {
+        let spans = hours.week.get(day).map(|spans| spans.join(", ")).unwrap_or_default();
+        let input = Input::new(name, label, Kind::Line, spans).placeholder("closed");
+        if day == "mon" { input.help("Like 09:00-14:00, 16:00-18:30; up to 24:00.") } else { input }
+    }));
+    inputs.push(
+        Input::new("hours.closed_on", "Closed on, one date a line", Kind::Area, hours.closed_on.join("\n"))
+            .placeholder("2026-12-25"),
+    );
+    inputs
+}
+
+fn hours(form: &Form) -> Hours {
+    let spans = |name: &str| {
+        let spans = form.get(name).split([',', ';']).map(str::trim).filter(|span| !span.is_empty());
+        spans.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let week = DAYS.map(|(day, name, _)| (day.to_owned(), spans(name)));
+    Hours {
+        time_zone: form.get("hours.time_zone").trim().to_owned(),
+        week: week.into_iter().filter(|(_, spans)| !spans.is_empty()).collect(),
+        closed_on: lines(form.get("hours.closed_on")),
+    }
 }
 
 fn sayings(view: &View) -> Vec<Input> {
@@ -205,7 +273,7 @@ fn sayings(view: &View) -> Vec<Input> {
     texts().into_iter().map(input).collect()
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
@@ -221,10 +289,15 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         opening_patience_seconds: form.number("opening_patience_seconds", &mut wrong),
         parked_keep_seconds: form.number("parked_keep_seconds", &mut wrong),
         queue_notice_seconds: form.number("queue_notice_seconds", &mut wrong),
+        echo_quiet_seconds: form.number("echo_quiet_seconds", &mut wrong),
         language: form.text("language"),
         read_receipts: Some(form.is_ticked("read_receipts")),
         nobody_available: form.text("nobody_available"),
+        hours: Some(hours(form)),
+        after_hours: form.text("after_hours"),
         stop_words: Some(lines(form.get("stop_words"))),
+        opt_out_words: Some(lines(form.get("opt_out_words"))),
+        opt_in_words: Some(lines(form.get("opt_in_words"))),
         rescue_template: Some(Rescue {
             name: form.get("rescue_template").trim().to_owned(),
             language: form.get("rescue_language").trim().to_owned(),
@@ -234,6 +307,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
             .into_iter()
             .map(|(name, ..)| (name.to_owned(), form.get(name).trim().to_owned()))
             .collect(),
+        translations: BTreeMap::new(),
     });
     if !wrong.is_empty() {
         return Err(Refused::Invalid(wrong));
@@ -248,6 +322,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         messages_per_second,
         escalation_partner: Some(form.is_ticked("escalation_partner")),
         policy,
+        responder: None,
     })
 }
 
@@ -273,8 +348,9 @@ async fn one(console: &Console, caller: Caller, number: Option<&str>, beside: Be
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let mut fields = basics(view.as_ref(), &document.value);
     let mut policy = view.as_ref().map(policy).unwrap_or_default();
+    let mut hours = view.as_ref().map(opening).unwrap_or_default();
     let mut texts = view.as_ref().map(sayings).unwrap_or_default();
-    let problems = refill(&mut [&mut fields, &mut policy, &mut texts], form, problems);
+    let problems = refill(&mut [&mut fields, &mut policy, &mut hours, &mut texts], form, problems);
     let typed = number.and_then(|number| channel::typed(&document.value, number).ok());
     let (at_meta, templates) = match &typed {
         Some(channel) => {
@@ -292,11 +368,13 @@ async fn one(console: &Console, caller: Caller, number: Option<&str>, beside: Be
         revision: form.and_then(|form| form.revision().ok()).unwrap_or(document.revision),
         status: at_meta,
         policy_open: policy.iter().any(|input| !input.problem.is_empty()),
+        hours_open: hours.iter().any(|input| !input.problem.is_empty()),
         templates: templates.map(|(templates, _)| templates),
         caller,
         view,
         fields,
         policy,
+        hours,
         texts,
         more_templates,
         findings,

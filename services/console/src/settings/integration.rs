@@ -10,6 +10,7 @@ use super::{
     Refused,
     document::{self, all, element, find, reference, set, text, within},
     filled_in,
+    hooks::{self, HookKey},
 };
 use crate::error::RouteError;
 
@@ -68,6 +69,8 @@ pub(super) struct View {
     pub(super) max_live_sessions: u64,
     pub(super) attributes: Vec<Rule>,
     pub(super) more_keys: Vec<MoreKey>,
+    /// What its hook may be called with; none: nobody may call it.
+    pub(super) hook_keys: Vec<HookKey>,
     /// Numbers that hand off here.
     pub(super) numbers: Vec<String>,
 }
@@ -160,6 +163,7 @@ impl View {
             max_live_sessions: one.get("max_live_sessions").and_then(Value::as_u64).unwrap_or(11_000),
             attributes,
             more_keys: more.collect(),
+            hook_keys: hooks::of(one),
             numbers: used.map(|channel| text(channel, "name").to_owned()).collect(),
             id,
         }

@@ -5,6 +5,7 @@
 //! Secrets go in and never come out. References to the environment and to files stay where they are
 //! and are not taken: whoever may change settings here should not read this machine's files thereby.
 
+mod answers;
 mod api;
 mod changes;
 mod channel;
@@ -12,10 +13,15 @@ mod channel_pages;
 mod document;
 mod fields;
 mod general;
+mod hooks;
 mod integration;
 mod keys;
+mod responder;
+mod responder_pages;
 mod salesforce_pages;
+mod sheet;
 mod status;
+mod texts_pages;
 
 use std::{path::Path, time::Duration};
 
@@ -197,11 +203,13 @@ pub(crate) fn router(console: Console) -> Router {
     Router::new()
         .route("/settings", get(salesforce_pages::leads_on))
         .route("/settings/changes", get(changes::shown))
+        .route(answers::HERE, get(answers::shown).post(answers::saved))
         .route("/settings/salesforce", get(salesforce_pages::listed))
         .route("/settings/salesforce/new", get(salesforce_pages::blank).post(salesforce_pages::added))
         .route("/settings/salesforce/{id}", get(salesforce_pages::shown).post(salesforce_pages::saved))
         .route("/settings/salesforce/{id}/attributes", post(salesforce_pages::mapped))
         .route("/settings/salesforce/{id}/keys", post(salesforce_pages::keys_changed))
+        .route("/settings/salesforce/{id}/hook", post(salesforce_pages::hook_changed))
         .route("/settings/salesforce/{id}/test", post(salesforce_pages::tested))
         .route("/settings/salesforce/{id}/remove", post(salesforce_pages::removed))
         .route("/channels", get(channel_pages::leads_on))
@@ -209,6 +217,11 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/channels/whatsapp/webhook", post(channel_pages::general))
         .route("/channels/whatsapp/new", get(channel_pages::blank).post(channel_pages::added))
         .route("/channels/whatsapp/{number}", get(channel_pages::shown).post(channel_pages::saved))
+        .route(
+            "/channels/whatsapp/{number}/responder",
+            get(responder_pages::shown).post(responder_pages::saved),
+        )
+        .route("/channels/whatsapp/{number}/texts", get(texts_pages::shown).post(texts_pages::saved))
         .route("/channels/whatsapp/{number}/assistant", post(channel_pages::switched))
         .route("/channels/whatsapp/{number}/subscribe", post(channel_pages::subscribed))
         .route("/channels/whatsapp/{number}/remove", post(channel_pages::removed))

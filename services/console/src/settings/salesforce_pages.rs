@@ -16,6 +16,7 @@ use super::{
     changes::conflict,
     document,
     fields::{Form, Input, Kind, refill},
+    hooks,
     integration::{self, Edit, Rule, SOURCES, View},
     keys::{self, Act},
 };
@@ -79,6 +80,9 @@ struct One {
     /// Each key's id, and its JWK.
     jwks: Vec<(String, String)>,
     next_key: String,
+    /// A key of the hook that was just made: this once.
+    hook_made: String,
+    hook_problem: String,
     steps: Vec<Finding>,
     problems: Vec<String>,
     done: &'static str,
@@ -189,6 +193,7 @@ struct Beside<'a> {
     steps: Vec<Finding>,
     done: &'static str,
     rules: Option<Vec<Rule>>,
+    hook_made: String,
 }
 
 async fn one(console: &Console, caller: Caller, id: Option<&str>, beside: Beside<'_>) -> Response {
@@ -201,8 +206,10 @@ async fn one(console: &Console, caller: Caller, id: Option<&str>, beside: Beside
         Ok(shown) => shown,
         Err(error) => return failed(&caller, error),
     };
-    let Beside { form, problems, steps, done, rules } = beside;
+    let Beside { form, mut problems, steps, done, rules, hook_made } = beside;
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let of_hook = problems.iter().position(|one| one.field == "hook_key");
+    let hook_problem = of_hook.map(|at| problems.swap_remove(at).problem).unwrap_or_default();
     let (mut fields, mut advanced) = (six(view.as_ref()), more(view.as_ref()));
     if view.is_none() {
         let id = Input::new("id", "Name", Kind::Line, "main").help(
@@ -233,6 +240,8 @@ async fn one(console: &Console, caller: Caller, id: Option<&str>, beside: Beside
         fields,
         advanced,
         jwks,
+        hook_made,
+        hook_problem,
         steps,
         done,
     };
@@ -393,6 +402,35 @@ pub(super) async fn keys_changed(
     };
     match change.await {
         Ok(_) => Redirect::to(&format!("/settings/salesforce/{id}?done=saved#keys")).into_response(),
+        Err(refused) => again(&console, caller, Some(&id), &form, refused, None).await,
+    }
+}
+
+pub(super) async fn hook_changed(
+    State(console): State<Console>,
+    May { caller, .. }: May<Configure>,
+    Path(id): Path<String>,
+    form: Form,
+) -> Response {
+    let pasted = form.typed("hook_key");
+    let made = pasted.is_none() && form.get("do") == "make";
+    let change = async {
+        let revision = form.revision()?;
+        let key = pasted.map_or_else(hooks::make, Ok)?;
+        let make = |document: &mut Value| match form.get("do") {
+            "make" => hooks::add(document, &id, &key),
+            "remove" => hooks::remove(document, &id, form.get("id")),
+            _ => Err(RouteError::MalformedBody.into()),
+        };
+        console.editor.change(&caller, revision, make).await?;
+        Ok::<_, Refused>(key)
+    };
+    match change.await {
+        // In the answer to this very request, and nowhere else.
+        Ok(hook_made) if made => {
+            one(&console, caller, Some(&id), Beside { hook_made, ..Beside::default() }).await
+        }
+        Ok(_) => Redirect::to(&format!("/settings/salesforce/{id}?done=saved#hook")).into_response(),
         Err(refused) => again(&console, caller, Some(&id), &form, refused, None).await,
     }
 }

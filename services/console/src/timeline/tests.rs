@@ -211,6 +211,7 @@ fn what_a_transcript_or_a_forward_covers_reached_people() {
         patience: cause,
         rep_present: false,
         ended: false,
+        note_only: false,
     });
     let open = Call::Open {
         thread,

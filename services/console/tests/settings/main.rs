@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bench;
+mod number;
 #[path = "../shared/mod.rs"]
 mod shared;
 

@@ -13,6 +13,7 @@ use crate::{
     message::{Content, MessageContext},
 };
 
+mod after_hours;
 mod around;
 mod outreach;
 mod quiet;
