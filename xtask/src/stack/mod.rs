@@ -13,11 +13,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 pub use build::BUILT;
 pub(crate) use build::{Programs, programs, programs_with};
+use configuration::{Change, Configuration};
 use devstack::{Nats, Process, Valkey};
 use e2e::sim::{Addresses, ControlClient, Flow, Number, PublicKey};
 pub use keys::users;
 use salesforce::keys::{KeyPair, generate_key_pair};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 pub use service::{SERVICES, Service};
 use tempfile::TempDir;
@@ -26,10 +27,12 @@ use tokio::time::{Instant, sleep};
 /// The one channel's number, at the simulated Meta and in the settings.
 pub const NUMBER: &str = "106540352242922";
 pub const WABA: &str = "102290129340398";
+const DISPLAYED: &str = "+1 555 010 0200";
 const ORG_ID: &str = "00DRT0000004QhW";
 const DEPLOYMENT: &str = "Phone_Bridge_Client";
 const KEY_ID: &str = "baton-dev-1";
 const ISSUER: &str = "baton-dev";
+const INSTANCE: &str = "https://sim.my.salesforce.com";
 
 /// A channel's number, from 0: the first is [`NUMBER`].
 pub fn number(index: usize) -> String {
@@ -53,12 +56,25 @@ pub struct Options {
     pub users: Option<devstack::Users>,
     /// How many channels there are ([`number`]); all are alike.
     pub numbers: usize,
+    /// Where the settings are kept.
+    pub kept: Kept,
     /// Members put in the place of those of the channel's `policy`.
     pub policy: serde_json::Value,
     /// Members put in the place of those of the channel, for example `responder`.
     pub channel: serde_json::Value,
     /// Members put in the place of those of the integration, for example `hook_keys`.
     pub integration: serde_json::Value,
+}
+
+/// Where a stack's settings are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file: the console shows them.
+    File,
+    /// In the broker, which has no accounts: the console changes them.
+    Broker,
+    /// In the broker, and nothing is saved yet: no number, no integration.
+    Nowhere,
 }
 
 impl Default for Options {
@@ -70,6 +86,7 @@ impl Default for Options {
             env: Vec::new(),
             users: None,
             numbers: 1,
+            kept: Kept::File,
             policy: json!({}),
             channel: json!({}),
             integration: json!({}),
@@ -91,16 +108,39 @@ pub struct Stack {
     pub settings: PathBuf,
     logs: PathBuf,
     http: reqwest::Client,
+    shared: Shared,
     /// Settings, keys and, unless asked otherwise, logs.
     _dir: TempDir,
 }
 
 /// Secrets that more than one party must know.
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) app_secret: String,
     pub(crate) verify_token: String,
     pub(crate) access_token: String,
     pub(crate) public_pem: String,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// What somebody who connects a number and an integration by hand finds at Meta and in Salesforce
+/// Setup: here, at the simulators.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Papers {
+    pub phone_number_id: &'static str,
+    pub waba_id: &'static str,
+    pub display_phone_number: &'static str,
+    pub access_token: String,
+    pub instance_url: &'static str,
+    pub es_developer_name: &'static str,
+    pub org_id: &'static str,
+    pub issuer: &'static str,
+    pub messaging_url: String,
 }
 
 impl Stack {
@@ -132,11 +172,19 @@ impl Stack {
             [&options.policy, &options.channel, &options.integration],
             options.numbers,
         )?;
+        let master_key = keys::master_key()?;
+        let source = match options.kept {
+            Kept::File => settings.display().to_string(),
+            Kept::Broker | Kept::Nowhere => "broker".into(),
+        };
+        if options.kept == Kept::Broker {
+            save(&nats.url(), &master_key, &settings).await.context("save the settings in the broker")?;
+        }
         let mut env: Vec<(String, String)> = [
             ("NATS_URL", nats.url()),
             ("REDIS_URL", valkey.url()),
-            ("MASTER_KEY", keys::master_key()?),
-            ("BATON_SETTINGS", settings.display().to_string()),
+            ("MASTER_KEY", master_key),
+            ("BATON_SETTINGS", source),
             ("CONVERSATION_KEY_SECRET", keys::secret()?),
             ("WHATSAPP_APP_SECRETS", shared.app_secret.clone()),
             ("WHATSAPP_VERIFY_TOKEN", shared.verify_token.clone()),
@@ -165,8 +213,8 @@ impl Stack {
         let control = ControlClient::new(&addresses.control)?;
         let http = runtime::http_client(runtime::HttpTimeouts::default())?;
         let mut stack =
-            Self { services, sim, control, addresses, nats, valkey, settings, logs, http, _dir: dir };
-        stack.configure_sim(&shared, options.numbers).await.context("configure the simulators")?;
+            Self { services, sim, control, addresses, nats, valkey, settings, logs, http, shared, _dir: dir };
+        stack.configure_sim(options.numbers).await.context("configure the simulators")?;
         // Where the broker has accounts, handoff alone may create what is missing there.
         let first = |service: &Service| with_users && service.name() == "handoff";
         for service in stack.services.iter_mut().filter(|service| first(service)) {
@@ -226,11 +274,26 @@ impl Stack {
         all.into_iter().collect()
     }
 
-    async fn configure_sim(&mut self, shared: &Shared, numbers: usize) -> Result<()> {
+    /// For whoever connects everything by hand.
+    pub fn papers(&self) -> Papers {
+        Papers {
+            phone_number_id: NUMBER,
+            waba_id: WABA,
+            display_phone_number: DISPLAYED,
+            access_token: self.shared.access_token.clone(),
+            instance_url: INSTANCE,
+            es_developer_name: DEPLOYMENT,
+            org_id: ORG_ID,
+            issuer: ISSUER,
+            messaging_url: self.addresses.salesforce.clone(),
+        }
+    }
+
+    async fn configure_sim(&mut self, numbers: usize) -> Result<()> {
         // Whoever left ingress out sets the number.
         let ingress = self.services.iter().any(|service| service.name() == "ingress");
         let callback_url = ingress.then(|| format!("{}/webhooks/whatsapp", self.service("ingress", 0).url()));
-        introduce(&self.control, shared, callback_url, numbers).await
+        introduce(&self.control, &self.shared, callback_url, numbers).await
     }
 }
 
@@ -259,6 +322,15 @@ pub(crate) async fn introduce(
         };
         control.set_number(&number).await?;
     }
+    Ok(())
+}
+
+/// As `baton settings import` does.
+async fn save(nats_url: &str, master_key: &str, settings: &Path) -> Result<()> {
+    let log = bus::connect(&bus::Config::at(nats_url)).await?;
+    let configuration = Configuration::open(&log, &SecretString::from(master_key)).await?;
+    let change = Change { who: "the demo".into(), what: "everything imported".into() };
+    configuration.save(runtime::settings::filled_in(settings)?, 0, change).await?;
     Ok(())
 }
 
@@ -309,7 +381,7 @@ fn write_settings(
         "channels": [{
             "phone_number_id": NUMBER,
             "waba_id": WABA,
-            "display_phone_number": "+1 555 010 0200",
+            "display_phone_number": DISPLAYED,
             "name": "Support",
             "access_token": { "file": "access-token" },
             "integration": "main",
@@ -317,7 +389,7 @@ fn write_settings(
         }],
         "integrations": [{
             "id": "main",
-            "instance_url": "https://sim.my.salesforce.com",
+            "instance_url": INSTANCE,
             "messaging_url": addresses.salesforce,
             "es_developer_name": DEPLOYMENT,
             "org_id": ORG_ID,
