@@ -40,7 +40,9 @@ fn fields_of(page: &str, action: &str) -> Vec<(String, String)> {
             // The chosen one of the select before.
             if tag.starts_with("option") && (tag.ends_with(" selected")) {
                 let value = attribute(tag, "value").unwrap();
-                fields.last_mut().map(|(_, chosen): &mut (String, String)| *chosen = value);
+                if let Some((_, chosen)) = fields.last_mut() {
+                    *chosen = value;
+                }
             }
             continue;
         };
