@@ -230,7 +230,7 @@ fn opening(view: &View) -> Vec<Input> {
     let after = after.map(|(value, words)| (value.to_owned(), words.to_owned())).into();
     let mut inputs = vec![
         Input::new(
-            "after_hours",
+            "hours.after",
             "When somebody wants a person outside of these hours",
             Kind::Choice(after),
             view.policy.after_hours.clone(),
@@ -294,7 +294,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         read_receipts: Some(form.is_ticked("read_receipts")),
         nobody_available: form.text("nobody_available"),
         hours: Some(hours(form)),
-        after_hours: form.text("after_hours"),
+        after_hours: form.text("hours.after"),
         stop_words: Some(lines(form.get("stop_words"))),
         opt_out_words: Some(lines(form.get("opt_out_words"))),
         opt_in_words: Some(lines(form.get("opt_in_words"))),

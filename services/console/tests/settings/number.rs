@@ -84,7 +84,7 @@ async fn opening_hours_are_set_on_the_page_and_by_the_api() {
         ("hours.week.mon", "09:00-14:00, 16:00-18:30"),
         ("hours.week.fri", "22:00-24:00"),
         ("hours.closed_on", "2026-12-25\n2027-01-01\n"),
-        ("after_hours", "leave-note"),
+        ("hours.after", "leave-note"),
     ] {
         set(&mut form, name, value);
     }
