@@ -375,7 +375,7 @@ fn change(
     }
     if let Some(after) = &edit.after_hours {
         if !matches!(after.as_str(), "keep-waiting" | "message" | "leave-note") {
-            say("after_hours", "is keep-waiting, message or leave-note");
+            say("hours.after", "is keep-waiting, message or leave-note");
         }
         policy.insert("after_hours".into(), after.as_str().into());
     }
@@ -439,7 +439,9 @@ fn put_texts(
         match known.iter().find(|(known, ..)| known == text) {
             Some((.., usual)) if said.trim() == usual => set(own, text, ""),
             // A message's limit at WhatsApp.
-            Some(_) if said.chars().count() > 1_024 => say(text, "has 1024 characters at most"),
+            Some(_) if said.chars().count() > 1_024 => {
+                say(&format!("texts.{text}"), "has 1024 characters at most")
+            }
             Some(_) => set(own, text, said),
             None => say("texts", "has a name that Baton does not say anything by"),
         }

@@ -268,7 +268,8 @@ fn hours(form: &Form) -> Hours {
 fn sayings(view: &View) -> Vec<Input> {
     let own = |name: &str| view.policy.texts.get(name).cloned().unwrap_or_default();
     let input = |(name, when, usual): (&'static str, &'static str, String)| {
-        Input::new(name, when, Kind::Area, own(name)).placeholder(usual)
+        // Some are called like a choice of the policy.
+        Input::new(format!("texts.{name}"), when, Kind::Area, own(name)).placeholder(usual)
     };
     texts().into_iter().map(input).collect()
 }
@@ -305,7 +306,7 @@ fn edit(form: &Form, with_policy: bool) -> Result<Edit, Refused> {
         }),
         texts: texts()
             .into_iter()
-            .map(|(name, ..)| (name.to_owned(), form.get(name).trim().to_owned()))
+            .map(|(name, ..)| (name.to_owned(), form.get(&format!("texts.{name}")).trim().to_owned()))
             .collect(),
         translations: BTreeMap::new(),
     });

@@ -61,7 +61,7 @@ fn sheet(number: &View, language: &str) -> Sheet {
     let usual = built_in.get(language).cloned().unwrap_or_else(Texts::default);
     let input = |(name, when, usual): (&'static str, &'static str, String)| {
         let said = own.and_then(|own| own.get(name)).cloned().unwrap_or_default();
-        Input::new(name, when, Kind::Area, said).placeholder(usual)
+        Input::new(format!("texts.{name}"), when, Kind::Area, said).placeholder(usual)
     };
     let mut known: BTreeSet<String> = built_in.keys().cloned().collect();
     known.extend(number.policy.translations.keys().filter_map(|one| code(one)));
@@ -124,7 +124,9 @@ pub(super) async fn saved(
 ) -> Response {
     let Some(language) = code(&asked.language) else { return failed(&caller, RouteError::MalformedBody) };
     let said = named_texts(Texts::default()).into_iter();
-    let said = said.map(|(name, ..)| (name.to_owned(), form.get(name).trim().to_owned())).collect();
+    let said = said
+        .map(|(name, ..)| (name.to_owned(), form.get(&format!("texts.{name}")).trim().to_owned()))
+        .collect();
     let translations = BTreeMap::from([(language.clone(), said)]);
     let policy = PolicyEdit { translations, ..PolicyEdit::default() };
     let edit = channel::Edit { policy: Some(policy), ..channel::Edit::default() };

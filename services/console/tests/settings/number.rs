@@ -79,6 +79,9 @@ async fn opening_hours_are_set_on_the_page_and_by_the_api() {
     let page = bench.page(&path).await;
     assert!(page.contains("Opening hours of the team") && page.contains("Time zone of the team"));
     let mut form = fields_of(&page, &path);
+    let mut names: Vec<_> = form.iter().map(|(name, _)| name.clone()).collect();
+    names.sort();
+    assert!(names.is_sorted_by(|a, b| a < b), "each field has a name of its own: {names:?}");
     for (name, value) in [
         ("hours.time_zone", "Europe/Madrid"),
         ("hours.week.mon", "09:00-14:00, 16:00-18:30"),
@@ -96,6 +99,7 @@ async fn opening_hours_are_set_on_the_page_and_by_the_api() {
         "closed_on": ["2026-12-25", "2027-01-01"] });
     assert_eq!(policy(&settings)["hours"], expected);
     assert_eq!(policy(&settings)["after_hours"], "leave-note");
+    assert_eq!(policy(&settings)["texts"], json!({}), "what is said stays as it was");
     let page = bench.page(&path).await;
     assert!(page.contains("09:00-14:00, 16:00-18:30"));
 
@@ -315,8 +319,8 @@ async fn texts_are_written_language_by_language_and_words_are_the_operators() {
         page.contains("what Baton says in German") && page.contains("Ich verbinde Sie mit unserem Team.")
     );
     let mut form = fields_of(&page, &german);
-    set(&mut form, "connecting", "Moment, bitte.");
-    set(&mut form, "no_team", "Es tut mir leid, von hier aus erreiche ich niemanden.");
+    set(&mut form, "texts.connecting", "Moment, bitte.");
+    set(&mut form, "texts.no_team", "Es tut mir leid, von hier aus erreiche ich niemanden.");
     assert_eq!(send(&bench, &german, &form).await.headers()["location"], format!("{german}&done=saved"));
     let told = bench.get("/api/v1/settings", 200).await;
     assert_eq!(
@@ -329,12 +333,12 @@ async fn texts_are_written_language_by_language_and_words_are_the_operators() {
     let page = bench.page(&format!("{path}?language=nl_NL")).await;
     assert!(page.contains("what Baton says in nl") && page.contains("English is said"));
     let mut form = fields_of(&page, &dutch);
-    set(&mut form, "connecting", "Een ogenblik.");
-    set(&mut form, "chat_ended", &"x".repeat(2_000));
+    set(&mut form, "texts.connecting", "Een ogenblik.");
+    set(&mut form, "texts.chat_ended", &"x".repeat(2_000));
     let answer = send(&bench, &dutch, &form).await;
     assert_eq!(answer.status(), 422);
     assert!(answer.text().await.unwrap().contains("has 1024 characters at most"));
-    set(&mut form, "chat_ended", "");
+    set(&mut form, "texts.chat_ended", "");
     assert_eq!(send(&bench, &dutch, &form).await.status(), 303);
     let kept = bench.configuration.current().await.unwrap();
     let settings: domain::settings::Settings = serde_json::from_value(kept.value).unwrap();
