@@ -8,7 +8,13 @@ pub mod browser;
 mod process;
 pub mod python;
 
-use std::{net::TcpListener, path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 pub use binaries::{nats_server, valkey_server};
@@ -215,12 +221,21 @@ impl Valkey {
     }
 }
 
-/// A port that was free a moment ago. Below those that the system gives to outgoing connections
-/// (Linux: from 32768 on): one of them could take it before the server does, or while it restarts.
+/// A port that nobody listens on and that no other test, stack or bench is given until this process
+/// ends: a server may take it late, or leave it for a restart. Below those that the system gives to
+/// outgoing connections (Linux: from 32768 on), which could take it meanwhile.
 pub fn free_port() -> Result<u16> {
+    /// Locks that say a port is ours; the system lifts them when the process ends.
+    static OURS: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    // One folder a user: nobody else's file can be opened for writing.
+    let user = std::env::var("USER").unwrap_or_default();
+    let locks = std::env::temp_dir().join(format!("baton-ports-{user}"));
+    std::fs::create_dir_all(&locks).context("make the folder of ports' locks")?;
     for _ in 0..100 {
         let port = fastrand::u16(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let lock = File::create(locks.join(port.to_string())).context("open a port's lock")?;
+        if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            OURS.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
             return Ok(port);
         }
     }
@@ -242,4 +257,17 @@ pub async fn wait_for_port(port: u16, patience: Duration) -> Result<()> {
 /// The root of this workspace.
 pub fn workspace_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_given_once() {
+        let ports: HashSet<_> = (0..2_000).map(|_| free_port().unwrap()).collect();
+        assert_eq!(ports.len(), 2_000);
+    }
 }

@@ -76,11 +76,6 @@ impl Service {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let answer = http.get(format!("{}/readyz", self.url())).send().await;
-            let waiting_for = match answer {
-                Ok(answer) if answer.status() == 200 => return Ok(()),
-                Ok(answer) => answer.text().await.unwrap_or_default(),
-                Err(_) => "an answer".into(),
-            };
             let process = self.process.as_mut().context("it was not started")?;
             if let Some(status) = process.ended()? {
                 bail!(
@@ -90,6 +85,11 @@ impl Service {
                     self.tail()
                 );
             }
+            let waiting_for = match answer {
+                Ok(answer) if answer.status() == 200 => return Ok(()),
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(_) => "an answer".into(),
+            };
             if Instant::now() >= deadline {
                 bail!("{}-{} is not ready: {waiting_for}\n{}", self.name, self.replica, self.tail());
             }
