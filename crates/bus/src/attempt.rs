@@ -117,6 +117,7 @@ impl<H: Handler> Attempt<H> {
         loop {
             let Err(failure) = self.once(entry).await else { return How::Done };
             tries += 1;
+            self.lease.first_try = false;
             let wait = match failure.retry {
                 Retry::Never => {
                     strikes += 1;

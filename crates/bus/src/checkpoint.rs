@@ -67,6 +67,8 @@ pub(crate) struct Cursor {
     parked_ahead: BTreeSet<Seq>,
     /// The owner before vanished; it may have received entries up to here.
     doubtful: Seq,
+    /// Where the log ended when the partition was claimed.
+    claimed_at: Seq,
     /// What was received up to here stands in the checkpoint that is stored.
     recorded: Seq,
     last: Seq,
@@ -90,7 +92,7 @@ impl Cursor {
         }
         let last = open.first().map_or(through, |first| first - 1);
         let doubtful = if vanished { end } else { 0 };
-        Self { through, open, strikes, last, doubtful, recorded: through, ..Self::default() }
+        Self { through, open, strikes, last, doubtful, claimed_at: end, recorded: through, ..Self::default() }
     }
 
     /// Where reading goes on.
@@ -139,6 +141,11 @@ impl Cursor {
             Some(_) | None if seq <= self.doubtful && self.is_unrecorded(seq) => Care::Recorded,
             Some(_) | None => Care::None,
         }
+    }
+
+    /// It came after the claim: no owner before can have received it.
+    pub(crate) fn is_new(&self, seq: Seq) -> bool {
+        seq > self.claimed_at
     }
 
     fn is_unrecorded(&self, seq: Seq) -> bool {

@@ -196,9 +196,17 @@ pub struct Lease {
     pub(crate) epoch: u64,
     pub(crate) beat: Arc<Beat>,
     pub(crate) lost: CancellationToken,
+    pub(crate) first_try: bool,
 }
 
 impl Lease {
+    /// As far as this process can tell, nobody has worked on the entry before: it came after the partition
+    /// was claimed, and this is its first try. An owner that lost the partition unawares may be at it
+    /// all the same: this saves looking for traces first, and proves nothing.
+    pub fn is_first_try(&self) -> bool {
+        self.first_try
+    }
+
     /// Whether a new effect may be started now. Ask right before each one.
     pub fn is_held(&self) -> bool {
         !self.lost.is_cancelled() && self.beat.age() < self.beat.ttl * 2 / 3
@@ -220,6 +228,7 @@ impl Lease {
             epoch: 1,
             beat: Arc::new(Beat::new(Duration::from_secs(3600))),
             lost: CancellationToken::new(),
+            first_try: false,
         }
     }
 

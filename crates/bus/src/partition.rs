@@ -87,7 +87,9 @@ impl<H: Handler> Worker<H> {
     ) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let cut = lease.lost.child_token();
-        let mut every = tokio::time::interval(CHECKPOINT_EVERY);
+        // Not all partitions at once: what they write would queue before what people wait for.
+        let first = Instant::now() + CHECKPOINT_EVERY.mul_f64(fastrand::f64());
+        let mut every = tokio::time::interval_at(first, CHECKPOINT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             beside: Beside::new(shared.log.clone(), &shared.world, partition, lease.lost.clone()),
@@ -330,10 +332,11 @@ impl<H: Handler> Worker<H> {
     }
 
     fn spawn(&mut self, key: ConversationKey, job: Job<Entry>, alone: Option<Alone>, condemned: bool) {
+        let first_try = matches!(job, Job::Fresh(..)) && self.cursor.is_new(job.seq());
         let attempt = Attempt {
             shared: Arc::clone(&self.shared),
             beside: self.beside.clone(),
-            lease: self.lease.clone(),
+            lease: Lease { first_try, ..self.lease.clone() },
             release: self.release.clone(),
             cut: self.cut.clone(),
             alone,

@@ -124,7 +124,10 @@ impl Log {
     /// Everything on these subjects from `from` on, without end. Broken connections are mended; no
     /// entry is skipped or repeated.
     pub fn tail(&self, filters: Vec<String>, from: Seq) -> impl FuturesStream<Item = Entry> + Send + use<> {
-        let tail = Tail { log: self.clone(), filters, next: from.max(1), open: None };
+        let everywhere = filters.len() > 1 && filters.iter().all(|filter| filter.starts_with("conv.*."));
+        let (asked, wanted) =
+            if everywhere { (vec!["conv.>".to_owned()], filters) } else { (filters, Vec::new()) };
+        let tail = Tail { log: self.clone(), asked, wanted, next: from.max(1), open: None };
         futures::stream::unfold(tail, |mut tail| async move {
             let entry = tail.next().await;
             Some((entry, tail))
@@ -240,7 +243,12 @@ async fn drain(
 
 struct Tail {
     log: Log,
-    filters: Vec<String>,
+    /// What the broker is asked for. Several filters over all conversations cost it more with every message
+    /// that the reader is behind (2.15 compares them with each subject of a block, for each message), until
+    /// it never catches up: then everything, and we choose.
+    asked: Vec<String>,
+    /// What is handed out of it; empty: all.
+    wanted: Vec<String>,
     next: Seq,
     /// And the count that the next message must have.
     open: Option<(pull::Stream, u64)>,
@@ -252,7 +260,7 @@ impl Tail {
             if self.open.is_none() {
                 let policy = DeliverPolicy::ByStartSequence { start_sequence: self.next };
                 self.open =
-                    self.log.follow(self.filters.clone(), policy).await.ok().map(|messages| (messages, 1));
+                    self.log.follow(self.asked.clone(), policy).await.ok().map(|messages| (messages, 1));
             }
             if let Some((messages, expected)) = &mut self.open {
                 let message = self.log.until_reconnect(messages.next()).await.flatten();
@@ -262,7 +270,10 @@ impl Tail {
                 {
                     *expected += 1;
                     self.next = entry.seq + 1;
-                    return entry;
+                    if self.wants(&entry.subject) {
+                        return entry;
+                    }
+                    continue;
                 }
             }
             // An error, a gap or a new connection: again from where we are.
@@ -270,6 +281,24 @@ impl Tail {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(50..200))).await;
         }
     }
+
+    fn wants(&self, subject: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|filter| matches(filter, subject))
+    }
+}
+
+/// As the broker would say it.
+fn matches(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (_, token) if token == Some(wanted) => {}
+            (_, _) => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 pub(crate) fn ephemeral(filter_subjects: Vec<String>, deliver_policy: DeliverPolicy) -> pull::Config {
@@ -281,5 +310,25 @@ pub(crate) fn ephemeral(filter_subjects: Vec<String>, deliver_policy: DeliverPol
         num_replicas: 1,
         inactive_threshold: Duration::from_secs(10),
         ..pull::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn subjects_match_as_at_the_broker() {
+        for (filter, subject, does) in [
+            ("conv.*.*.dec", "conv.5.abc.dec", true),
+            ("conv.*.*.dec", "conv.5.abc.wa", false),
+            ("conv.*.*.dec", "conv.5.abc.dec.1", false),
+            ("conv.*.*.snd.>", "conv.5.abc.snd.1.i", true),
+            ("conv.*.*.snd.>", "conv.5.abc.snd", false),
+            ("conv.*.*.wa.*", "conv.5.abc.wa.1", true),
+            ("conv.*.*.wa.*", "conv.5.abc.wa", false),
+        ] {
+            assert_eq!(matches(filter, subject), does, "{filter} {subject}");
+        }
     }
 }

@@ -296,7 +296,7 @@ impl<H: Handler> Session<H> {
 
     fn start(&mut self, partition: Partition, epoch: u64) {
         let one = Running { epoch, lost: CancellationToken::new(), release: CancellationToken::new() };
-        let lease = Lease { epoch, beat: Arc::clone(&self.beat), lost: one.lost.clone() };
+        let lease = Lease { epoch, beat: Arc::clone(&self.beat), lost: one.lost.clone(), first_try: false };
         let worker = Worker::new(Arc::clone(&self.shared), partition, lease, one.release.clone());
         let (ended, lost) = (self.ended.clone(), one.lost.clone());
         self.shared.tasks.spawn(async move {

@@ -204,6 +204,22 @@ async fn a_tail_goes_on_when_the_broker_comes_back() {
 }
 
 #[tokio::test]
+async fn a_tail_over_all_conversations_brings_the_kinds_that_were_asked_for() {
+    let nats = Nats::start().await.unwrap();
+    let log = log(&nats).await;
+    for (n, kind) in
+        [Kind::WhatsApp, Kind::Operator, Kind::Salesforce, Kind::WhatsApp].into_iter().enumerate()
+    {
+        let n = n.to_string();
+        let subject = subjects::fact(&key(n.parse().unwrap()), kind, &n);
+        log.append_fact(&subject, n.clone().into(), None).await.unwrap();
+    }
+    let filters = ["conv.*.*.wa.*", "conv.*.*.sf.*"].map(str::to_owned).to_vec();
+    let seen: Vec<_> = log.tail(filters, 1).take(3).map(|entry| entry.payload).collect().await;
+    assert_eq!(seen, ["0", "2", "3"]);
+}
+
+#[tokio::test]
 async fn setting_up_again_changes_nothing_and_unsafe_streams_are_refused() {
     let nats = Nats::start().await.unwrap();
     log(&nats).await;

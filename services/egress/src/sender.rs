@@ -128,8 +128,11 @@ impl Sender {
     async fn part(&self, job: &Job<'_>, part: &Part) -> Result<(), Failure> {
         // Of our own POST, on our own clock: the log's may differ.
         let mut posted: Option<Instant> = None;
+        // Not asked for in vain: if somebody was here all the same, storing the intent tells.
+        let mut nobody_was_here = job.lease.is_first_try();
         loop {
-            let last = self.last_record(job.key, part.id).await?;
+            let assumed = std::mem::take(&mut nobody_was_here);
+            let last = if assumed { None } else { self.last_record(job.key, part.id).await? };
             let settled = match ledger::next(part.id, job.decision, job.send.mark, last.as_ref(), self.grace)
             {
                 Step::Try(attempt) => {
@@ -143,17 +146,24 @@ impl Sender {
                         self.metrics.sent("settled_late");
                         return Ok(());
                     }
-                    if part.body.needs_window() && !self.window_is_open(job).await? {
+                    let withheld = if part.body.needs_window() && !self.window_is_open(job).await? {
                         // Recorded, so that it is not sent after all when this is done again: the
                         // decision on its being undelivered keeps it until the customer writes.
-                        self.metrics.sent("window_closed");
-                        self.record(job.key, &attempt, &Outcome::Refused { code: WINDOW_CLOSED }).await?
+                        Some(("window_closed", WINDOW_CLOSED))
                     } else if attempt.doubtful.is_none() && is_too_late(job.send, runtime::now()) {
                         // None before it went out. It may be night where the customer is.
-                        self.metrics.sent("too_late");
-                        self.record(job.key, &attempt, &Outcome::Refused { code: ledger::TOO_LATE }).await?
+                        Some(("too_late", ledger::TOO_LATE))
                     } else {
-                        self.attempt(job, attempt, part, &mut posted).await?
+                        None
+                    };
+                    match withheld {
+                        // No intent would find out that somebody is sending it: look before that.
+                        Some(_) if assumed => None,
+                        Some((word, code)) => {
+                            self.metrics.sent(word);
+                            self.record(job.key, &attempt, &Outcome::Refused { code }).await?
+                        }
+                        None => self.attempt(job, attempt, part, &mut posted).await?,
                     }
                 }
                 Step::Await { attempt, until } => self.wait(job, attempt, until, posted).await?,
