@@ -1,7 +1,7 @@
 //! Both simulators in one process. Prints where they listen as one JSON line, then runs until a
 //! signal or `POST /control/stop`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,6 +16,10 @@ struct Config {
     /// Where the Salesforce API listens.
     #[arg(long, env = "SIM_SALESFORCE", default_value = "127.0.0.1:0")]
     salesforce: SocketAddr,
+    /// A PEM file with a certificate and its key: the Salesforce API then speaks TLS, and HTTP/2 to whoever
+    /// asks for it.
+    #[arg(long, env = "SIM_SALESFORCE_TLS")]
+    salesforce_tls: Option<PathBuf>,
     /// Where the control API listens. It has no authentication: keep it on loopback.
     #[arg(long, env = "SIM_CONTROL", default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -42,6 +46,7 @@ async fn main() -> Result<()> {
     let sim = Sim::start(Options {
         whatsapp: config.whatsapp,
         salesforce: config.salesforce,
+        salesforce_tls: config.salesforce_tls,
         control: config.control,
         files: config.files,
         record_capacity: config.record_capacity,

@@ -171,6 +171,12 @@ impl ControlClient {
         answer["open"].as_u64().context("no count came back")
     }
 
+    /// How many of Salesforce's answers were 429.
+    pub async fn throttled(&self) -> Result<u64> {
+        let answer: Value = self.get("salesforce/throttled", &[]).await?.unwrap_or_default();
+        answer["requests"].as_u64().context("no count came back")
+    }
+
     pub async fn end_streams(&self, who: &Who) -> Result<()> {
         self.order("salesforce/streams/end", who).await
     }

@@ -21,6 +21,7 @@
 //! | `POST /control/salesforce/auto-rep` [`AutoRep`] or `null` | rep on autopilot |
 //! | `GET /control/salesforce/streams` | open event streams |
 //! | `GET /control/salesforce/streams/count` | `{"open":n}` |
+//! | `GET /control/salesforce/throttled` | answers 429 so far: `{"requests":n}` |
 //! | `POST /control/salesforce/streams/{cut,end,stall,resume}` [`Who`](super::Who) | break, end properly, silence, resume |
 //! | `POST /control/salesforce/streams/repeat` [`Disturb`] | the last events once more |
 //! | `POST /control/salesforce/streams/reorder` [`Disturb`] | the next events come in reverse |
@@ -115,6 +116,9 @@ impl Levers {
         match (call.method.as_str(), segments.as_slice()) {
             ("GET", ["control"]) => Ok(Some(json!({ "ok": true }))),
             ("GET", ["control", "record", "extent"]) => Ok(Some(json!(self.record.extent()))),
+            ("GET", ["control", "salesforce", "throttled"]) => {
+                Ok(Some(json!({ "requests": self.salesforce.throttled() })))
+            }
             (_, ["control", "whatsapp", what]) => self.whatsapp(call, what).await,
             (_, ["control", "salesforce", what]) => self.salesforce(call, what).await,
             ("GET", ["control", "salesforce", "streams", "count"]) => {

@@ -11,10 +11,12 @@ mod faults;
 mod record;
 mod salesforce;
 mod server;
+mod tls;
 mod whatsapp;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -43,6 +45,8 @@ pub use whatsapp::{
 pub struct Options {
     pub whatsapp: SocketAddr,
     pub salesforce: SocketAddr,
+    /// A PEM file with a certificate for `localhost` and its key; none: without TLS.
+    pub salesforce_tls: Option<PathBuf>,
     pub control: SocketAddr,
     /// Where the files of Salesforce's conversations are fetched from.
     pub files: SocketAddr,
@@ -58,6 +62,7 @@ impl Default for Options {
         Self {
             whatsapp: any,
             salesforce: any,
+            salesforce_tls: None,
             control: any,
             files: any,
             record_capacity: DEFAULT_CAPACITY,
@@ -93,6 +98,8 @@ pub struct Sim {
     pub salesforce: Arc<Salesforce>,
     pub record: Arc<Record>,
     servers: Arc<Servers>,
+    /// Salesforce speaks TLS.
+    secure: bool,
     control: Server,
     files: Server,
     tracker: TaskTracker,
@@ -124,9 +131,14 @@ impl Sim {
         let whatsapp = WhatsApp::new(options.whatsapp_config, record.clone(), tracker.clone(), stop.clone())?;
         let salesforce =
             Salesforce::new(options.salesforce_config, record.clone(), tracker.clone(), stop.clone());
+        let tls = options.salesforce_tls.as_deref().map(tls::acceptor).transpose()?;
+        let secure = tls.is_some();
         let servers = Arc::new(Servers {
             whatsapp: whatsapp.listen(options.whatsapp).await.context("bind the WhatsApp address")?,
-            salesforce: salesforce.listen(options.salesforce).await.context("bind the Salesforce address")?,
+            salesforce: salesforce
+                .listen(tls, options.salesforce)
+                .await
+                .context("bind the Salesforce address")?,
         });
         let files = salesforce.listen_files(options.files).await.context("bind the files' address")?;
         let levers = control::Levers {
@@ -137,13 +149,17 @@ impl Sim {
             stop: stop.clone(),
         };
         let control = levers.listen(options.control, &tracker).await.context("bind the control address")?;
-        Ok(Self { whatsapp, salesforce, record, servers, control, files, tracker, stop })
+        Ok(Self { whatsapp, salesforce, record, servers, secure, control, files, tracker, stop })
     }
 
     pub fn addresses(&self) -> Addresses {
         Addresses {
             whatsapp: format!("http://{}", self.servers.whatsapp.addr),
-            salesforce: format!("http://{}", self.servers.salesforce.addr),
+            salesforce: if self.secure {
+                format!("https://localhost:{}", self.servers.salesforce.addr.port())
+            } else {
+                format!("http://{}", self.servers.salesforce.addr)
+            },
             control: format!("http://{}", self.control.addr),
             files: format!("http://{}", self.files.addr),
         }

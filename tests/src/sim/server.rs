@@ -1,4 +1,4 @@
-//! HTTP/1.1 with the bad manners that a real network has: a connection can be dropped instead of
+//! HTTP/1.1, or over TLS also HTTP/2, with the bad manners that a real network has: a connection can be dropped instead of
 //! answered, and the whole listener can go away and come back on the same port.
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -9,13 +9,19 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// More than any test opens: tens of thousands of event streams, and what is around them.
@@ -112,11 +118,22 @@ impl Server {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> io::Result<Self> {
+        Self::start_over(None, addr, handler, tracker, stop).await
+    }
+
+    /// HTTP/2 for those who ask for it (ALPN).
+    pub(super) async fn start_over(
+        tls: Option<TlsAcceptor>,
+        addr: SocketAddr,
+        handler: Handler,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let (wanted, wanted_changes) = watch::channel(true);
         let (actual_changes, actual) = watch::channel(true);
-        let listening = Listening { addr, handler, tracker: tracker.clone(), stop };
+        let listening = Listening { tls, addr, handler, tracker: tracker.clone(), stop };
         tracker.spawn(listening.run(listener, wanted_changes, actual_changes));
         Ok(Self { addr, wanted, actual })
     }
@@ -130,6 +147,7 @@ impl Server {
 }
 
 struct Listening {
+    tls: Option<TlsAcceptor>,
     addr: SocketAddr,
     handler: Handler,
     tracker: TaskTracker,
@@ -182,22 +200,32 @@ impl Listening {
 
     fn serve(&self, stream: TcpStream, life: CancellationToken, permits: &Arc<Semaphore>) {
         let Ok(permit) = permits.clone().try_acquire_owned() else { return };
-        let (handler, tracker) = (self.handler.clone(), self.tracker.clone());
-        self.tracker.spawn(async move {
+        let (tls, handler, tracker) = (self.tls.clone(), self.handler.clone(), self.tracker.clone());
+        self.tracker.spawn(life.run_until_cancelled_owned(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
-            let service = service_fn(move |request: Request<Incoming>| {
-                respond(handler.clone(), tracker.clone(), request)
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                () = life.cancelled() => {}
-                _ended = connection => {}
-            }
-        });
+            let Some(tls) = tls else { return speak(stream, false, handler, tracker).await };
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            speak(stream, h2, handler, tracker).await;
+        }));
     }
+}
+
+/// Until either side ends the connection.
+async fn speak<S>(stream: S, h2: bool, handler: Handler, tracker: TaskTracker)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service =
+        service_fn(move |request: Request<Incoming>| respond(handler.clone(), tracker.clone(), request));
+    let stream = TokioIo::new(stream);
+    let _ended = if h2 {
+        let mut server = http2::Builder::new(TokioExecutor::new());
+        server.timer(TokioTimer::new()).serve_connection(stream, service).await
+    } else {
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service).await
+    };
 }
 
 /// Waits for the order; false when nobody can give it any more.

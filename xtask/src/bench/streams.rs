@@ -34,6 +34,9 @@ pub struct Args {
     /// Live threads. Fewer where a process may not open as many files.
     #[arg(long, default_value_t = 20_000)]
     threads: usize,
+    /// Event streams over TLS and HTTP/2, many on a connection, instead of HTTP/1.1 without TLS.
+    #[arg(long)]
+    h2: bool,
     /// What all reps together write in a second.
     #[arg(long, default_value_t = 300)]
     rate: u32,
@@ -50,6 +53,7 @@ pub struct Args {
 struct Report {
     cpus: usize,
     threads: usize,
+    h2: bool,
     /// From the first decision that asks for a thread to the last stream.
     connected_in_s: f64,
     egress_idle_mib: f64,
@@ -61,6 +65,7 @@ struct Report {
     /// At `rate`.
     steady: Measurement,
     takeover: Takeover,
+    restart: Restart,
     broken: Verdict,
 }
 
@@ -92,6 +97,16 @@ struct Takeover {
     messages: usize,
 }
 
+/// The only replica is killed, and started again: nothing is up, nothing is remembered but what is stored.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Restart {
+    /// From the kill.
+    streams_back_s: f64,
+    longest_delay_s: f64,
+    /// Answers of the org that said: too many requests. Its limits are on.
+    throttled: u64,
+}
+
 pub async fn run(args: Args) -> Result<()> {
     if cfg!(debug_assertions) && !args.as_built {
         let mut again = vec!["streams".to_owned()];
@@ -99,6 +114,7 @@ pub async fn run(args: Args) -> Result<()> {
         again.extend(["--rate".to_owned(), args.rate.to_string()]);
         again.extend(["--seconds".to_owned(), args.seconds.to_string()]);
         again.extend(args.json.then(|| "--json".to_owned()));
+        again.extend(args.h2.then(|| "--h2".to_owned()));
         return release::again(&["egress", "handoff", "e2e"], &again).await;
     }
     let report = measure(&args).await?;
@@ -110,17 +126,18 @@ pub async fn run(args: Args) -> Result<()> {
 }
 
 async fn measure(args: &Args) -> Result<Report> {
-    let files = open_files()?;
+    // Each stream a file, but for HTTP/2.
+    let files = if args.h2 { usize::MAX } else { open_files()? };
     let threads = args.threads.clamp(1, files.saturating_sub(OTHER_FILES).max(1));
     if threads < args.threads {
         progress(args.json, &format!("{files} open files are allowed: {threads} threads"));
     }
     let per_minute = u32::try_from(threads.div_ceil(60))?;
     let messages = |rate: u32| usize::try_from(rate.max(1).saturating_mul(args.seconds.max(1)));
-    let in_all = messages(per_minute)? + messages(args.rate)? + takeover_messages(args.rate);
+    let in_all = messages(per_minute)? + messages(args.rate)? + 2 * takeover_messages(args.rate);
 
     progress(args.json, "starting");
-    let org = Org::start().await?;
+    let org = Org::start(args.h2).await?;
     let mut plant = Plant::start(&org, threads, in_all).await?;
     progress(args.json, &format!("opening {threads} threads"));
     let live = org.open(&plant, threads).await?;
@@ -147,10 +164,25 @@ async fn measure(args: &Args) -> Result<Report> {
     plant.start_egress(1).await?;
     plant.until_shared(&org, threads).await?;
     let takeover = writing.takeover(&mut plant, args.rate, &mut broken).await?;
+    plant.until_quiet().await?;
+
+    progress(args.json, "the end of the second, and the first comes back");
+    org.limit().await?;
+    let before = org.throttled().await?;
+    plant.kill_egress(1).await?;
+    let killed = Instant::now();
+    let back = async {
+        plant.start_egress(0).await?;
+        writing.recovery(&plant, &killed, threads, args.rate, &mut broken).await
+    };
+    let Takeover { streams_back_s, longest_delay_s, .. } = back.await?;
+    let throttled = org.throttled().await? - before;
+    let restart = Restart { streams_back_s, longest_delay_s, throttled };
     let extra = resident.saturating_sub(idle);
     Ok(Report {
         cpus: std::thread::available_parallelism()?.get(),
         threads,
+        h2: args.h2,
         connected_in_s,
         egress_idle_mib: mib(idle),
         egress_mib: mib(resident),
@@ -158,6 +190,7 @@ async fn measure(args: &Args) -> Result<Report> {
         trickle,
         steady,
         takeover,
+        restart,
         broken,
     })
 }
@@ -237,6 +270,18 @@ impl Writing<'_> {
         let before = self.org.open_streams().await?;
         plant.kill_egress(0).await?;
         let killed = Instant::now();
+        self.recovery(plant, &killed, before, rate, broken).await
+    }
+
+    /// Reps write on until all streams are back.
+    async fn recovery(
+        &mut self,
+        plant: &Plant,
+        killed: &Instant,
+        before: usize,
+        rate: u32,
+        broken: &mut Verdict,
+    ) -> Result<Takeover> {
         let messages = takeover_messages(rate);
         let mut fewest = before;
         let recovered = async {
@@ -283,9 +328,10 @@ fn show(args: &Args, report: &Report) -> Result<()> {
         println!("{}", serde_json::to_string(report)?);
         return Ok(());
     }
-    let Report { cpus, threads, takeover, .. } = report;
+    let Report { cpus, threads, takeover, restart, .. } = report;
     println!(
-        "\n{cpus} CPUs, {threads} live threads on HTTP/1.1 without TLS; all streams up in {:.1} s",
+        "\n{cpus} CPUs, {threads} live threads on {}; all streams up in {:.1} s",
+        if args.h2 { "HTTP/2 with TLS" } else { "HTTP/1.1 without TLS" },
         report.connected_in_s
     );
     println!(
@@ -310,11 +356,15 @@ fn show(args: &Args, report: &Report) -> Result<()> {
     }
     println!(
         "\nkill -9 of the replica with {} streams: all back after {:.1} s; of {} messages written meanwhile the latest \
-         came {:.1} s late; rules broken: {:?}",
+         came {:.1} s late\nkill -9 of the only replica, and started again: all back after {:.1} s, the latest {:.1} s late, \
+         answers 429: {}\nrules broken: {:?}",
         takeover.lost_streams,
         takeover.streams_back_s,
         takeover.messages,
         takeover.longest_delay_s,
+        restart.streams_back_s,
+        restart.longest_delay_s,
+        restart.throttled,
         report.broken
     );
     Ok(())

@@ -1,8 +1,12 @@
 //! The REST side (`miaw-api.md` §2 to §8) with the validation of §13. Everything else answers 501.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -75,6 +79,14 @@ fn endpoint(host: Host, call: &Call) -> (&'static str, Option<String>) {
 
 impl Salesforce {
     pub(super) async fn serve(self: Arc<Self>, host: Host, call: Call) -> Result<Answer, Dropped> {
+        let response = self.clone().respond(host, call).await?;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(response)
+    }
+
+    async fn respond(self: Arc<Self>, host: Host, call: Call) -> Result<Answer, Dropped> {
         let (endpoint, conversation) = endpoint(host, &call);
         let verdict = self.with(|state| state.faults.decide(endpoint));
         if !verdict.delay.is_zero() {

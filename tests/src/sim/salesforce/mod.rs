@@ -20,7 +20,10 @@ mod wheel;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::Result;
@@ -29,6 +32,7 @@ pub use config::*;
 use serde_json::{Map, Value, json};
 use sse::Over;
 use state::State;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wheel::Due;
 
@@ -132,6 +136,8 @@ fn known(body: &Map<String, Value>, members: &[&str]) -> Result<(), Refusal> {
 pub struct Salesforce {
     state: Mutex<State>,
     record: Arc<Record>,
+    /// Answers 429.
+    throttled: AtomicU64,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -144,27 +150,36 @@ impl Salesforce {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let state = Mutex::new(State::new(config, record.clone()));
-        Arc::new(Self { state, record, tracker, stop })
+        Arc::new(Self { state, record, throttled: AtomicU64::new(0), tracker, stop })
     }
 
-    pub(super) async fn listen(self: &Arc<Self>, addr: SocketAddr) -> std::io::Result<Server> {
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        tls: Option<TlsAcceptor>,
+        addr: SocketAddr,
+    ) -> std::io::Result<Server> {
         self.tracker.spawn(self.clone().turn());
-        self.serve_at(addr, Host::Api).await
+        self.serve_at(tls, addr, Host::Api).await
     }
 
     /// The place that attachments are fetched from.
     pub(super) async fn listen_files(self: &Arc<Self>, addr: SocketAddr) -> std::io::Result<Server> {
-        let server = self.serve_at(addr, Host::Files).await?;
+        let server = self.serve_at(None, addr, Host::Files).await?;
         self.with(|state| state.files.base = format!("http://{}", server.addr));
         Ok(server)
     }
 
-    async fn serve_at(self: &Arc<Self>, addr: SocketAddr, host: Host) -> std::io::Result<Server> {
+    async fn serve_at(
+        self: &Arc<Self>,
+        tls: Option<TlsAcceptor>,
+        addr: SocketAddr,
+        host: Host,
+    ) -> std::io::Result<Server> {
         let sim = self.clone();
         let handler = Arc::new(move |call| -> futures::future::BoxFuture<'static, _> {
             Box::pin(sim.clone().serve(host, call))
         });
-        Server::start(addr, handler, &self.tracker, self.stop.clone()).await
+        Server::start_over(tls, addr, handler, &self.tracker, self.stop.clone()).await
     }
 
     /// Everything happens under one lock.
@@ -235,6 +250,11 @@ impl Salesforce {
     /// How many are open.
     pub fn open_streams(self: &Arc<Self>) -> usize {
         self.with(|state| state.streams.count())
+    }
+
+    /// How many requests were answered 429.
+    pub fn throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
     }
 
     /// Does it to the users meant. Gives how many there are.

@@ -1,14 +1,22 @@
 //! The simulated org, in a process of its own, with its live threads.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use devstack::Process;
 use domain::{ContactId, ThreadId, settings::Integration};
 use e2e::sim::{Addresses, ControlClient, PublicKey, Verb};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use salesforce::{
     Client, NewSession,
+    identity::Signer,
     keys::{KeyPair, generate_key_pair},
 };
 use secrecy::ExposeSecret as _;
@@ -31,8 +39,35 @@ pub(super) struct Org {
     pub(super) control: Arc<ControlClient>,
     rsa: KeyPair,
     addresses: Addresses,
+    certificate: Option<Certificate>,
     _sim: Process,
     _dir: tempfile::TempDir,
+}
+
+/// For `localhost`, signed by itself.
+struct Certificate {
+    alone: PathBuf,
+    with_key: PathBuf,
+}
+
+impl Certificate {
+    fn new(dir: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let (alone, with_key) = (dir.join("certificate.pem"), dir.join("certificate-and-key.pem"));
+        let pem = |label, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        };
+        let certificate = pem("CERTIFICATE", made.cert.der());
+        std::fs::write(&alone, &certificate)?;
+        std::fs::write(&with_key, certificate + &pem("PRIVATE KEY", &made.signing_key.serialize_der()))?;
+        Ok(Self { alone, with_key })
+    }
+
+    fn trusted(&self) -> Result<Arc<rustls::ClientConfig>> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.alone)?)?;
+        Ok(Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    }
 }
 
 /// The live threads, by number.
@@ -45,9 +80,14 @@ impl Threads {
 }
 
 impl Org {
-    pub(super) async fn start() -> Result<Self> {
+    /// `tls`: and HTTP/2, as Salesforce's hosts offer it.
+    pub(super) async fn start(tls: bool) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let arguments = ["--record-capacity".to_owned(), RECORD.to_string()];
+        let mut arguments = vec!["--record-capacity".to_owned(), RECORD.to_string()];
+        let certificate = tls.then(|| Certificate::new(dir.path())).transpose()?;
+        if let Some(certificate) = &certificate {
+            arguments.extend(["--salesforce-tls".to_owned(), certificate.with_key.display().to_string()]);
+        }
         let (sim, addresses) = start_sim(&release::beside("sim")?, &arguments, dir.path()).await?;
         let rsa = generate_key_pair(2048)?;
         let control = ControlClient::new(&addresses.control)?;
@@ -58,7 +98,13 @@ impl Org {
             "token_limit": false, "message_limit": false, "token_ttl_s": 24 * 3_600,
         });
         control.configure_salesforce(switches).await?;
-        Ok(Self { control: Arc::new(control), rsa, addresses, _sim: sim, _dir: dir })
+        Ok(Self { control: Arc::new(control), rsa, addresses, certificate, _sim: sim, _dir: dir })
+    }
+
+    /// What makes a process trust the org.
+    pub(super) fn environment(&self) -> Option<(String, String)> {
+        let certificate = self.certificate.as_ref()?;
+        Some(("SSL_CERT_FILE".to_owned(), certificate.alone.display().to_string()))
     }
 
     /// As settings have it.
@@ -79,7 +125,14 @@ impl Org {
     /// Threads with a rep in each. Their tokens are where handoff leaves them for egress.
     pub(super) async fn open(&self, plant: &Plant, threads: usize) -> Result<Threads> {
         let integration: Integration = serde_json::from_value(self.integration())?;
-        let client = Client::new(&integration, salesforce::Options::default())?;
+        let options = salesforce::Options::default();
+        let client = match &self.certificate {
+            None => Client::new(&integration, options)?,
+            Some(certificate) => {
+                let signer = Signer::from_settings(&integration)?;
+                Client::with_tls(&integration, signer, options, certificate.trusted()?)?
+            }
+        };
         let (client, integration) = (&client, &integration);
         let opened = stream::iter(0..threads).map(|thread| async move {
             let (contact, id) = (contact(thread), thread_id(thread));
@@ -107,6 +160,17 @@ impl Org {
 
     pub(super) async fn open_streams(&self) -> Result<usize> {
         Ok(usize::try_from(self.control.open_streams().await?)?)
+    }
+
+    /// From now on the org's limits hold.
+    pub(super) async fn limit(&self) -> Result<()> {
+        let switches = json!({ "token_limit": true, "message_limit": true });
+        self.control.configure_salesforce(switches).await.map(drop)
+    }
+
+    /// Answers that said: too many requests.
+    pub(super) async fn throttled(&self) -> Result<u64> {
+        self.control.throttled().await
     }
 
     /// Until as many streams are up.

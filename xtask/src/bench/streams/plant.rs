@@ -1,12 +1,13 @@
 //! Broker, cache, handoff and the egress replicas.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use async_nats::jetstream;
+use async_nats::jetstream::{self, context::PublishAckFuture};
 use devstack::{Nats, Process, Valkey};
 use domain::{
     Cause, ConversationKey, PhoneNumberId, SessionId,
@@ -27,7 +28,15 @@ use super::{
 };
 
 const NUMBERS: usize = 50;
+/// Appends that are not acknowledged yet.
+const ACKS: usize = 512;
 const MASTER_KEY: &str = "bench:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+struct Egress {
+    process: Process,
+    /// Where it tells its metrics.
+    metrics: String,
+}
 
 pub(super) struct Plant {
     pub(super) graph: Graph,
@@ -35,7 +44,7 @@ pub(super) struct Plant {
     nats: Nats,
     valkey: Valkey,
     handoff: Process,
-    egress: [Option<Process>; 2],
+    egress: [Option<Egress>; 2],
     environment: Vec<(String, String)>,
     dir: tempfile::TempDir,
 }
@@ -49,7 +58,7 @@ impl Plant {
         let settings = dir.path().join("settings.json");
         let written = json!({ "channels": channels(), "integrations": [org.integration()] });
         std::fs::write(&settings, written.to_string())?;
-        let environment: Vec<_> = [
+        let mut environment: Vec<_> = [
             ("NATS_URL", nats.url()),
             ("REDIS_URL", valkey.url()),
             ("GRAPH_URL", graph.url()),
@@ -60,6 +69,7 @@ impl Plant {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        environment.extend(org.environment());
         let store = Store::connect(&store::Config {
             redis_url: valkey.url().into(),
             redis_prefix: "baton".into(),
@@ -71,17 +81,21 @@ impl Plant {
 
     pub(super) async fn start_egress(&mut self, replica: usize) -> Result<()> {
         let log = self.dir.path().join(format!("egress-{replica}.log"));
-        self.egress[replica] = Some(spawn("egress", replica, &self.environment, log).await?);
+        let admin = format!("127.0.0.1:{}", devstack::free_port()?);
+        let mut environment = self.environment.clone();
+        environment.push(("ADMIN_ADDR".to_owned(), admin.clone()));
+        let process = spawn("egress", replica, &environment, log).await?;
+        self.egress[replica] = Some(Egress { process, metrics: format!("http://{admin}/metrics") });
         Ok(())
     }
 
     /// `kill -9`.
     pub(super) async fn kill_egress(&mut self, replica: usize) -> Result<()> {
-        self.egress[replica].take().context("no such replica")?.kill().await
+        self.egress[replica].take().context("no such replica")?.process.kill().await
     }
 
     pub(super) fn egress_pid(&self, replica: usize) -> Result<u32> {
-        self.egress[replica].as_ref().and_then(Process::id).context("egress ended")
+        self.egress[replica].as_ref().and_then(|egress| egress.process.id()).context("egress ended")
     }
 
     /// Of the first egress, handoff, NATS and Valkey.
@@ -98,7 +112,8 @@ impl Plant {
     /// Each thread is live, as a decision of handoff says it.
     pub(super) async fn follow(&self, live: &Threads) -> Result<()> {
         let log = jetstream::new(async_nats::connect(self.nats.url()).await?);
-        let mut acks = Vec::with_capacity(live.all().len());
+        // The client lets so many acks be awaited, and no more.
+        let mut acks: VecDeque<PublishAckFuture> = VecDeque::with_capacity(ACKS);
         for (index, thread) in live.all().iter().enumerate() {
             let key = ConversationKey::from_bytes(
                 *domain::derive::uuid("bench-streams", &[&index.to_be_bytes()]).as_bytes(),
@@ -126,7 +141,12 @@ impl Plant {
             };
             let decision = Decision { state, outputs: Vec::new() };
             let stored = StoredDecision { answers: 1, policy_version: 1, decision };
-            acks.push(log.publish(subjects::decision(&key), stored.encode()).await?);
+            if acks.len() == ACKS
+                && let Some(ack) = acks.pop_front()
+            {
+                ack.await.context("append")?;
+            }
+            acks.push_back(log.publish(subjects::decision(&key), stored.encode()).await?);
         }
         for ack in acks {
             ack.await.context("append")?;
@@ -166,17 +186,27 @@ impl Plant {
     /// Until the second replica has its share of the streams, and none is missing.
     pub(super) async fn until_shared(&self, org: &Org, threads: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let second = self.egress_pid(1)?;
+        let second = self.egress[1].as_ref().context("there is no second replica")?;
         loop {
-            // What is neither stream nor little: a share is half of them.
-            let files = std::fs::read_dir(format!("/proc/{second}/fd"))?.count();
-            if files >= threads / 3 && org.open_streams().await? >= threads {
+            // A share is about half of them.
+            let has = streams(&reqwest::get(&second.metrics).await?.text().await?);
+            if has >= threads / 3 && org.open_streams().await? >= threads {
                 return self.until_quiet().await;
             }
-            anyhow::ensure!(Instant::now() < deadline, "the second replica has {files} files open");
+            anyhow::ensure!(Instant::now() < deadline, "the second replica has {has} streams");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// That are up, as a replica's metrics tell.
+fn streams(metrics: &str) -> usize {
+    let value = |line: &str| {
+        let sample = line.strip_prefix("baton_streams")?;
+        let (labels, value) = sample.rsplit_once(' ')?;
+        (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<usize>().ok())?
+    };
+    metrics.lines().filter_map(value).sum()
 }
 
 async fn spawn(
